@@ -1,0 +1,83 @@
+# Everything a user or a contributor types. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -eu -o pipefail -c
+SHELL := bash
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= tidemill-data
+KEEP ?=
+TEST_PROCESSES ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+# Stamps: an install is repeated only when its lock or the package's metadata changed.
+$(VENV)/.platform: requirements/platform.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Tidemill needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the platform (locked and hashed) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/platform.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.platform
+	@echo "Installing what the tests need (locked and hashed) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.platform ## Install the platform into .venv
+
+.PHONY: demo
+demo: $(VENV)/.platform ## Run the whole loop on real flights (KEEP=1 leaves the platform running)
+	@$(BIN)/tidemill demo $(if $(KEEP),--keep)
+
+.PHONY: up
+up: $(VENV)/.platform ## Start the platform in ./tidemill-data and stay
+	@exec $(BIN)/tidemill up --data-dir $(DATA)
+
+.PHONY: test
+test: $(VENV)/.dev ## Run all tests
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the reference pages (settings, command line, metrics) from the code
+	@$(BIN)/python -m tidemill.api.openapi > docs/openapi.json
+	@$(BIN)/python docs/generate.py
+
+BENCHES := ingest training leaderboard platform
+
+.PHONY: bench
+bench: $(BENCHES:%=bench-%) ## Measure everything side by side; figures go to build/bench/
+
+.PHONY: $(BENCHES:%=bench-%)
+$(BENCHES:%=bench-%): bench-%: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.$*
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Renew the lock files (needs uv: pip install uv)
+	@for set in platform dev; do \
+	  extras="--extra server --extra training --extra local --extra demo"; \
+	  [ $$set = platform ] || extras="$$extras --extra dev"; \
+	  uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header --quiet --upgrade $$extras -o requirements/$$set.lock; \
+	done
+
+.PHONY: clean
+clean: ## Remove what builds and tests leave behind (not data)
+	@rm -rf build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,137 @@
+"""The platform at rest: how quickly `tidemill up` is ready, what it weighs, how soon a worker picks a job up.
+
+``python -m benchmarks.platform [jobs]``
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from benchmarks.report import Figure, at_most, record
+
+from tidemill.db.engine import SessionFactory, create_engine, create_session_factory, transaction
+from tidemill.features.predictions.tasks import PARTITIONS, PartitionsPayload
+from tidemill.jobs import service as jobs
+from tidemill.platform import postgres
+from tidemill.platform.layout import Layout
+from tidemill.settings.model import DatabaseSettings
+
+READY_GOAL_SECONDS = 15.0
+IDLE_GOAL_BYTES = 1.2e9
+_START_TIMEOUT_SECONDS = 180
+_STOP_TIMEOUT_SECONDS = 60
+_SETTLING_SECONDS = 15
+_JOB_TIMEOUT_SECONDS = 30
+_GAP_SECONDS = 0.05
+_WARM_STARTS = 3
+
+
+@contextlib.contextmanager
+def platform(data_dir: Path) -> Iterator[tuple[psutil.Process, float]]:
+    """`tidemill up` on free ports, stopped afterwards; with the seconds from the command to ``ready``."""
+    ports = [f"--{name}-port=0" for name in ("api", "model-server", "worker", "mlflow")]
+    command = [sys.executable, "-m", "tidemill.cli.main", "up", "--data-dir", str(data_dir), *ports]
+    output = data_dir.with_suffix(".log")
+    began = time.monotonic()
+    with output.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT) as process:
+        try:
+            _wait_until_ready(process, output)
+            yield psutil.Process(process.pid), time.monotonic() - began
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(_STOP_TIMEOUT_SECONDS)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", output: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+    while not re.search(r"^ready ", output.read_text(), re.MULTILINE):
+        if process.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"The platform did not start:\n{output.read_text()}")
+        time.sleep(0.02)
+
+
+def proportional_bytes(root: psutil.Process) -> dict[str, int]:
+    """Proportional set size of ``root`` and its descendants, by what they are: shared pages are counted once."""
+    sizes: dict[str, int] = {}
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sizes[_kind(process)] = sizes.get(_kind(process), 0) + process.memory_full_info().pss
+    return sizes
+
+
+def processor_seconds(root: psutil.Process) -> float:
+    """Processor time that ``root`` and its descendants have used so far: what a busy machine stretches."""
+    total = 0.0
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _kind(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline())
+    named = ("tidemill.api", "tidemill.model_server", "tidemill.worker", "mlflow", "tidemill.platform", "postgres")
+    return next((name.removeprefix("tidemill.") for name in named if name in words), "other")
+
+
+async def pick_up_seconds(settings: DatabaseSettings, count: int) -> list[float]:
+    """From enqueueing to running, for ``count`` jobs that do next to nothing, one after another."""
+    engine = create_engine(settings, "bench")
+    sessions = create_session_factory(engine)
+    try:
+        return [await _pick_up(sessions) for _ in range(count)]
+    finally:
+        await engine.dispose()
+
+
+async def _pick_up(sessions: SessionFactory) -> float:
+    async with transaction(sessions) as session:
+        job_id = (await jobs.enqueue(session, PARTITIONS, PartitionsPayload(), jobs.JobRequest(principal="bench"))).id
+    async with asyncio.timeout(_JOB_TIMEOUT_SECONDS):
+        while True:
+            await asyncio.sleep(_GAP_SECONDS)
+            async with transaction(sessions) as session:
+                job = await jobs.get(session, job_id)
+            if job.finished_at is not None and job.started_at is not None:
+                return (job.started_at - job.created_at).total_seconds()
+
+
+def main(count: int) -> None:
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
+        data_dir = Path(folder) / "data"
+        with platform(data_dir) as (_, first_seconds):
+            figures.append(Figure("up ready, first start", first_seconds, "s"))
+        warm, used = [], []
+        for number in range(_WARM_STARTS):
+            with platform(data_dir) as (root, seconds):
+                warm.append(seconds)
+                used.append(processor_seconds(root))
+                if number == _WARM_STARTS - 1:
+                    time.sleep(_SETTLING_SECONDS)
+                    sizes = proportional_bytes(root)
+                    settings = DatabaseSettings(url=postgres.url(Layout(data_dir), "tidemill"))
+                    picked = sorted(asyncio.run(pick_up_seconds(settings, count)))
+    figures.append(at_most("up ready, warm", statistics.median(warm), "s", READY_GOAL_SECONDS))
+    figures.append(Figure("up ready, warm: processor time", statistics.median(used), "s"))
+    figures.append(at_most("idle memory of all processes (PSS)", sum(sizes.values()), "bytes", IDLE_GOAL_BYTES))
+    figures += [Figure(f"idle memory of {name} (PSS)", size, "bytes") for name, size in sorted(sizes.items())]
+    figures.append(Figure("job pick-up, median", 1000 * statistics.median(picked), "ms"))
+    figures.append(Figure("job pick-up, 95%", 1000 * picked[int(0.95 * (len(picked) - 1))], "ms"))
+    record(figures, "platform")
+
+
+if __name__ == "__main__":
+    os.environ.pop("TIDEMILL_CONFIG", None)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

@@ -1,0 +1,172 @@
+"""Turn the model directory of a bundle into something that predicts. The one place that knows skops and pyfunc.
+
+Libraries of models are optional extras of the processes that import this module, so they are imported when a model
+is loaded, in the process that asked: a worker's child or a runtime, never the api.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tidemill.kit.errors import Invalid, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+
+TIDEMILL = "tidemill"
+PYFUNC = "pyfunc"
+FLAVORS = (TIDEMILL, PYFUNC)
+SKOPS_FILE = "model.skops"
+MLMODEL_FILE = "MLmodel"
+
+TRUSTED_TYPES: tuple[str, ...] = (
+    "collections.OrderedDict",
+    "functools.partial",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer.make_column_selector",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
+    "tidemill.training.transformers.BooleanNumbers",
+    "tidemill.training.transformers.DatetimeParts",
+)
+"""Types that our own models may hold beyond those skops trusts by itself. A partial's function is checked as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model says about n rows.
+
+    prediction: n labels, numbers or, for models of several outputs, lists or records.
+    probabilities: n x k floats in the order of ``classes``; None where the model gives none.
+    """
+
+    prediction: "numpy.ndarray[Any, Any] | list[Any]"
+    probabilities: "numpy.ndarray[Any, Any] | None" = None
+    classes: tuple[Any, ...] | None = None
+
+
+class LoadedModel(Protocol):
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """Labels in the order of the probabilities; None for other models."""
+
+    def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
+        """Predict each row of a frame that has the signature's columns and types."""
+
+
+def load_model(directory: Path, flavor: str) -> LoadedModel:
+    """Load the model in ``directory``.
+
+    ``tidemill``: a scikit-learn pipeline in skops format, of trusted types alone. ``pyfunc``: any MLflow model; this
+    may run code of its maker, which whoever registered it has allowed.
+
+    Raises NotFound if the files are missing, Unsupported for an unknown flavor, Invalid if the model cannot be loaded.
+    """
+    if flavor == TIDEMILL:
+        return _load_skops(directory)
+    if flavor == PYFUNC:
+        return _load_pyfunc(directory)
+    raise Unsupported("flavor_unknown", f"A model's flavor is one of: {', '.join(FLAVORS)}.")
+
+
+class PipelineModel:
+    """A scikit-learn pipeline. A classifier's label is its most probable class."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        classes = getattr(pipeline, "classes_", None) if hasattr(pipeline, "predict_proba") else None
+        self._classes = classes
+        self.classes: tuple[Any, ...] | None = None if classes is None else tuple(classes.tolist())
+
+    def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
+        if params:
+            raise Invalid("params_not_supported", "This model takes no parameters.")
+        if self._classes is None:
+            return Outputs(self._pipeline.predict(frame))
+        probabilities = self._pipeline.predict_proba(frame)
+        return Outputs(self._classes[probabilities.argmax(axis=1)], probabilities, self.classes)
+
+
+class PyfuncModel:
+    """An MLflow model behind ``pyfunc``. Probabilities are given where its own model offers them."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._classifier = _classifier_of(model)
+        classes = None if self._classifier is None else self._classifier.classes_
+        self.classes: tuple[Any, ...] | None = None if classes is None else tuple(classes.tolist())
+
+    def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
+        try:
+            answer = self._model.predict(frame, params=dict(params) if params else None)
+            probabilities = None if self._classifier is None else self._classifier.predict_proba(frame)
+        except Exception as error:  # a foreign model may raise anything
+            raise Invalid("model_failed", f"The model failed to predict ({type(error).__name__}).") from error
+        prediction = _one_per_row(answer)
+        if len(prediction) != len(frame):
+            raise Invalid("model_output_length", "The model did not give one prediction per row.")
+        return Outputs(prediction, probabilities, self.classes)
+
+
+def _load_skops(directory: Path) -> PipelineModel:
+    file = directory / SKOPS_FILE
+    if not file.is_file():
+        raise NotFound("model_file_missing", f"The model directory holds no {SKOPS_FILE}.")
+    skops = importlib.import_module("skops.io")
+    try:
+        pipeline = skops.load(file, trusted=list(TRUSTED_TYPES))
+    except Exception as error:  # skops raises many kinds for a damaged or foreign file
+        raise Invalid("model_not_loadable", f"The model cannot be loaded ({type(error).__name__}).") from error
+    if not callable(getattr(pipeline, "predict", None)):
+        raise Invalid("model_not_loadable", "The file holds no model that predicts.")
+    return PipelineModel(pipeline)
+
+
+def _load_pyfunc(directory: Path) -> PyfuncModel:
+    if not (directory / MLMODEL_FILE).is_file():
+        raise NotFound("model_file_missing", f"The model directory holds no {MLMODEL_FILE}.")
+    pyfunc = importlib.import_module("mlflow.pyfunc")
+    try:
+        return PyfuncModel(pyfunc.load_model(str(directory), suppress_warnings=True))
+    except ModuleNotFoundError as error:
+        raise Invalid("model_dependency_missing", f"The model needs the package {error.name}.") from error
+    except Exception as error:  # loading runs code of the model's maker
+        raise Invalid("model_not_loadable", f"The model cannot be loaded ({type(error).__name__}).") from error
+
+
+def _classifier_of(model: Any) -> Any | None:
+    """The classifier inside, if ``predict`` answers with its labels; None where that cannot be known."""
+    flavor = model.metadata.flavors.get("python_function", {})
+    schema = model.metadata.get_input_schema()
+    if flavor.get("predict_fn", "predict") != "predict" or (schema is not None and schema.is_tensor_spec()):
+        return None
+    try:
+        inner = model.get_raw_model()
+    except Exception:  # noqa: BLE001 - a wrapper may raise anything here; then there are no probabilities
+        return None
+    known = hasattr(inner, "predict_proba") and getattr(inner, "classes_", None) is not None
+    return inner if known else None
+
+
+def _one_per_row(answer: Any) -> Any:
+    if hasattr(answer, "to_dict") and hasattr(answer, "columns"):
+        if len(answer.columns) == 1:
+            return answer.iloc[:, 0].to_numpy()
+        return answer.to_dict(orient="records")
+    if hasattr(answer, "to_numpy"):
+        answer = answer.to_numpy()
+    if hasattr(answer, "ndim") and answer.ndim > 1:
+        return answer[:, 0] if answer.shape[1:] == (1,) else answer.tolist()
+    if hasattr(answer, "ndim"):
+        return answer
+    return list(answer)

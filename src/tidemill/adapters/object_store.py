@@ -1,0 +1,186 @@
+"""The object store: S3, a directory or memory, through obstore. Objects are written once under content addresses."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
+from tidemill.kit.hashing import sha256_of_file
+from tidemill.settings.model import ObjectStoreSettings
+
+_CHUNK_BYTES = 8 * 2**20
+T = TypeVar("T")
+_Backend = S3Store | LocalStore | MemoryStore
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class ObjectStore:
+    """Bytes under keys. Raises NotFound for a missing key and Unavailable when the store is away or full."""
+
+    def __init__(self, backend: _Backend) -> None:
+        self._backend = backend
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self._guard(obstore.put_async(self._backend, key, data))
+
+    async def get(self, key: str) -> bytes:
+        result = await self._guard(obstore.get_async(self._backend, key))
+        return bytes(await self._guard(result.bytes_async()))
+
+    async def size(self, key: str) -> int:
+        meta = await self._guard(obstore.head_async(self._backend, key))
+        return int(meta["size"])
+
+    async def exists(self, key: str) -> bool:
+        try:
+            await self.size(key)
+        except NotFound:
+            return False
+        return True
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete what is there; missing keys are no error."""
+        for key in keys:
+            try:
+                await self._guard(obstore.delete_async(self._backend, key))
+            except NotFound:
+                continue
+
+    async def older_than(self, prefix: str, moment: datetime, limit: int = 10_000) -> list[str]:
+        """At most ``limit`` keys below ``prefix`` that were last written before ``moment``, for collectors."""
+        keys: list[str] = []
+        async for batch in obstore.list(self._backend, prefix=prefix.rstrip("/")):
+            keys.extend(str(meta["path"]) for meta in batch if meta["last_modified"] < moment)
+            if len(keys) >= limit:
+                break
+        return keys[:limit]
+
+    async def list(self, prefix: str, limit: int = 10_000) -> list[str]:
+        """At most ``limit`` keys below ``prefix``, which ends at a slash."""
+        keys: list[str] = []
+        stream = obstore.list(self._backend, prefix=prefix.rstrip("/"))
+        async for batch in stream:
+            keys.extend(str(meta["path"]) for meta in batch)
+            if len(keys) >= limit:
+                break
+        return keys[:limit]
+
+    async def stream(self, key: str, chunk_bytes: int = _CHUNK_BYTES) -> AsyncIterator[bytes]:
+        result = await self._guard(obstore.get_async(self._backend, key))
+        try:
+            async for chunk in result.stream(min_chunk_size=chunk_bytes):
+                yield bytes(chunk)
+        except (BaseError, OSError) as error:
+            raise _translated(error) from error
+
+    async def put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
+        """Write a stream of unknown length in bounded memory; past ``limit_bytes`` raise TooLarge and keep nothing."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            async with obstore.open_writer_async(
+                self._backend, key, buffer_size=_CHUNK_BYTES, max_concurrency=2
+            ) as writer:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise TooLarge("upload_too_large", f"The file is larger than the limit of {limit_bytes} bytes.")  # noqa: TRY301
+                    digest.update(chunk)
+                    await writer.write(chunk)
+        except (BaseError, OSError) as error:
+            await self._discard(key)
+            raise _translated(error) from error
+        except BaseException:
+            await self._discard(key)
+            raise
+        return StoredObject(key, digest.hexdigest(), size)
+
+    async def upload(self, key: str, path: Path) -> StoredObject:
+        """Put a local file, in parts when it is large."""
+        await self._guard(obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2))
+        sha256 = await asyncio.to_thread(sha256_of_file, path)
+        return StoredObject(key, sha256, path.stat().st_size)
+
+    async def download(self, key: str, path: Path) -> None:
+        """Write an object to a local file; the file appears only when it is whole."""
+        part = path.with_name(path.name + ".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as out:
+                async for chunk in self.stream(key):
+                    await asyncio.to_thread(out.write, chunk)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def move(self, source: str, target: str) -> None:
+        """Copy within the store, then delete the source; the target is whole or absent."""
+        await self._guard(obstore.copy_async(self._backend, source, target))
+        await self.delete([source])
+
+    async def _discard(self, key: str) -> None:
+        try:
+            await self.delete([key])
+        except Unavailable:
+            return  # the orphan collector finds it later
+
+    @staticmethod
+    async def _guard(call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except (BaseError, OSError) as error:
+            raise _translated(error) from error
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, (FileNotFoundError, obstore.exceptions.NotFoundError)):
+        return NotFound("object_not_found", "The object is not in the store.")
+    if "No space left" in str(error) or (isinstance(error, OSError) and error.errno == 28):
+        return Unavailable("disk_full", "The object store has no space left.")
+    return Unavailable("object_store_unavailable", f"The object store does not answer ({type(error).__name__}).")
+
+
+def open_object_store(settings: ObjectStoreSettings) -> ObjectStore:
+    """The store that ``settings.url`` names. Raises Invalid for an unknown scheme."""
+    url = settings.url
+    if url.startswith("memory://"):
+        return ObjectStore(MemoryStore())
+    if url.startswith("file://"):
+        directory = Path(url.removeprefix("file://"))
+        directory.mkdir(parents=True, exist_ok=True)
+        return ObjectStore(LocalStore(directory.resolve(), automatic_cleanup=True))
+    if url.startswith("s3://"):
+        return ObjectStore(_s3(settings))
+    raise Invalid("object_store_url_invalid", "The object store's address begins with file://, s3:// or memory://.")
+
+
+def _s3(settings: ObjectStoreSettings) -> S3Store:
+    bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
+    key, secret = settings.access_key_id, settings.secret_access_key
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        access_key_id=key.get_secret_value() if key else os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret_access_key=secret.get_secret_value() if secret else os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        client_options={"timeout": timedelta(seconds=settings.timeout_seconds), "allow_http": True},
+        retry_config={
+            "max_retries": settings.retries,
+            "retry_timeout": timedelta(seconds=settings.timeout_seconds),
+        },
+    )

@@ -1,0 +1,5 @@
+"""`python -m tidemill.admin`"""
+
+from tidemill.admin.main import main
+
+main()

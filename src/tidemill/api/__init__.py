@@ -1,0 +1,1 @@
+"""The control plane process: `python -m tidemill.api`."""

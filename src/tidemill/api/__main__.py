@@ -1,0 +1,5 @@
+"""`python -m tidemill.api`"""
+
+from tidemill.api.main import main
+
+main()

@@ -1,0 +1,55 @@
+"""The api as an ASGI application."""
+
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.middleware import Middleware
+
+from tidemill.api.idempotency import IdempotencyMiddleware
+from tidemill.api.routes import ROUTERS
+from tidemill.deps import ApiServices
+from tidemill.deps.access import OPENAPI_SCHEME
+from tidemill.web.app import Lifespan, WebConfig, create_web_app
+
+_LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
+_NOT_IDEMPOTENT_BY_KEY = ("/api/v1/keys", "/api/v1/datasets/", "/api/v1/ledger/", "/api/v1/feedback/files")
+"""Answers that must not be stored, and bodies too large to be read twice, which are idempotent by content."""
+
+
+def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastAPI:
+    """The api on ``services``, with the same middleware in tests and in production."""
+
+    async def database_answers() -> bool:
+        async with services.sessions() as session:
+            await session.execute(text("SELECT 1"))
+        return True
+
+    config = WebConfig(
+        title="Tidemill",
+        registry=services.registry,
+        max_body_bytes=services.settings.api.max_body_bytes,
+        body_limit_exceptions=(
+            (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
+            (r"/api/v1/ledger/segments", _LEDGER_SEGMENT_MAX_BYTES),
+            (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
+        ),
+        checks={"database": database_answers},
+        inner_middleware=[
+            Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY)
+        ],
+    )
+    app = create_web_app(config, ROUTERS, lifespan)
+    app.state.services = services
+    _declare_security(app)
+    return app
+
+
+def _declare_security(app: FastAPI) -> None:
+    """Say in the OpenAPI document that every route but health wants a key, so that ``/docs`` can send one."""
+    document = app.openapi()
+    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes[OPENAPI_SCHEME.scheme_name] = OPENAPI_SCHEME.model.model_dump(by_alias=True, exclude_none=True, mode="json")
+    for path, operations in document["paths"].items():
+        if path not in ("/livez", "/readyz"):
+            for operation in operations.values():
+                operation["security"] = [{OPENAPI_SCHEME.scheme_name: []}]
+    app.openapi_schema = document

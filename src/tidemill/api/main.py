@@ -1,0 +1,43 @@
+"""Composition root of the api."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from tidemill.adapters.mlflow_rest import MlflowRest
+from tidemill.adapters.object_store import open_object_store
+from tidemill.api.app import create_app
+from tidemill.db.engine import create_engine, create_session_factory
+from tidemill.deps import ApiServices
+from tidemill.kit.logging import configure_logging
+from tidemill.settings.model import Settings
+from tidemill.settings.sources import load_settings
+from tidemill.web.metrics import create_registry
+from tidemill.web.server import Server, server_config
+
+
+def build(settings: Settings) -> FastAPI:
+    engine = create_engine(settings.database, "tidemill-api")
+    mlflow = MlflowRest(settings.mlflow)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with mlflow:
+            yield
+        await engine.dispose()
+
+    services = ApiServices(
+        settings=settings,
+        sessions=create_session_factory(engine),
+        store=open_object_store(settings.object_store),
+        mlflow=mlflow,
+        registry=create_registry(),
+    )
+    return create_app(services, lifespan)
+
+
+def main() -> None:
+    settings = load_settings()
+    configure_logging("api", settings.environment, settings.log_level)
+    Server(server_config(build(settings), settings.api.host, settings.api.port)).run()

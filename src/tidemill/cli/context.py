@@ -1,0 +1,103 @@
+"""What every command shares: the client it talks through, and how it shows results."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from tidemill.client import Tidemill
+from tidemill.kit.errors import Invalid
+
+KEY_FILE = "admin.key"
+ADDRESSES_FILE = "addresses.json"
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+class _State:
+    """Options given before the command's name."""
+
+    output = Output.TABLE
+    data_dir = Path("tidemill-data")
+
+
+state = _State()
+
+
+def stdout() -> Console:
+    """For data. Wide when it is not a terminal, so that pipes see whole lines."""
+    return Console(width=None if os.isatty(1) else 200, soft_wrap=False, highlight=False)
+
+
+def stderr() -> Console:
+    """For talk and progress."""
+    return Console(stderr=True, highlight=False)
+
+
+def client() -> Tidemill:
+    """A client from ``TIDEMILL_URL`` and ``TIDEMILL_API_KEY``, else from the platform in ``--data-dir``."""
+    addresses = _addresses()
+    key = os.environ.get("TIDEMILL_API_KEY") or _key_of_data_dir()
+    if key is None:
+        raise Invalid(
+            "key_missing",
+            f"No API key: set TIDEMILL_API_KEY, or name the platform's folder with --data-dir; tried {state.data_dir}.",
+        )
+    return Tidemill(
+        url=os.environ.get("TIDEMILL_URL") or addresses.get("api"),
+        key=key,
+        model_server_url=os.environ.get("TIDEMILL_MODEL_SERVER_URL") or addresses.get("model_server"),
+    )
+
+
+def show(data: BaseModel | Sequence[BaseModel] | Any, table: Callable[[], Table | Iterable[Any]] | None = None) -> None:
+    """Print ``data`` as JSON with ``--output json``, else what ``table`` makes of it."""
+    if state.output is Output.JSON or table is None:
+        typer.echo(json.dumps(_plain(data), ensure_ascii=False, indent=2))
+        return
+    made = table()
+    console = stdout()
+    for part in [made] if isinstance(made, (Table, str)) else made:
+        console.print(part)
+
+
+def make_table(title: str | None, *columns: str, rows: Iterable[Sequence[Any]]) -> Table:
+    """A table of text; None is shown as a dash, numbers with up to four decimals."""
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(cell_text(cell) for cell in row))
+    return table
+
+
+def cell_text(cell: Any) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.4f}".rstrip("0").rstrip(".") if isinstance(cell, float) else str(cell)
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, BaseModel):
+        return data.model_dump(mode="json")
+    if isinstance(data, (list, tuple)):
+        return [_plain(item) for item in data]
+    return data
+
+
+def _addresses() -> dict[str, str]:
+    file = state.data_dir / ADDRESSES_FILE
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def _key_of_data_dir() -> str | None:
+    file = state.data_dir / KEY_FILE
+    return file.read_text().strip() if file.is_file() else None

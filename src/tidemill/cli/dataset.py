@@ -1,0 +1,237 @@
+"""`tidemill dataset ...`"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from tidemill.cli.context import client, make_table, show, stderr
+from tidemill.cli.progress import follow_to_result
+from tidemill.kit.durations import parse_duration_seconds
+from tidemill.kit.errors import Invalid
+from tidemill.kit.sizes import format_size
+from tidemill.schemas.datasets import FileFormat, IngestOptions, Version, VersionDiff, VersionSummary
+
+app = typer.Typer(no_args_is_help=True, help="Datasets and their versions.")
+Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
+_MOST_LISTED = 1000
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes on stderr, if that is a terminal."""
+    console = stderr()
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@app.command()
+def push(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, NDJSON, Parquet, Arrow or Excel; gzip and zstd too.")],
+    *,
+    name: Annotated[str, typer.Option("--name", help="Name of the dataset.")],
+    new_contract: Annotated[
+        bool, typer.Option("--new-contract", help="Accept other columns and types than the versions before.")
+    ] = False,
+    type: Annotated[
+        list[str] | None, typer.Option("--type", help="COLUMN=TYPE, such as zip=string or day=date:%d.%m.%Y.")
+    ] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="A text that means a missing value.")] = None,
+    default_missing: Annotated[bool, typer.Option(help="Whether NA, NaN, null and so on mean missing.")] = True,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first row has names.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help=r"One character; \t for a tab.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as utf-8, utf-16 or cp1252.")] = None,
+    decimal: Annotated[str, typer.Option(help="Decimal mark: point or comma.")] = ".",
+    sheet: Annotated[str | None, typer.Option(help="Excel: name of the sheet.")] = None,
+    format: Annotated[FileFormat | None, typer.Option(help="What the file is, where that is not found out.")] = None,
+    wait: Annotated[bool, typer.Option(help="Stay until the version is ready.")] = True,
+    timeout: Annotated[str | None, typer.Option(help="Longest wait, such as 10m.")] = None,
+) -> None:
+    """Push a file as a new version; the same bytes again give the same version."""
+    options = IngestOptions.model_validate(
+        {
+            "format": format,
+            "delimiter": "\t" if delimiter == r"\t" else delimiter,
+            "encoding": encoding,
+            "has_header": header,
+            "decimal": decimal,
+            "sheet": sheet,
+            "types": _types(type or []),
+            "missing": missing or [],
+            "default_missing": default_missing,
+        }
+    )
+    with client() as tidemill:
+        with _bar(f"uploading {file.name}") as on_bytes:
+            accepted = tidemill.datasets.upload(
+                file, name, options=options, new_contract=new_contract, on_bytes=on_bytes
+            )
+        if accepted.job_id is not None and not wait:
+            show(accepted, lambda: [f"Job {accepted.job_id} reads the file."])
+            return
+        if accepted.job_id is None:
+            stderr().print(f"The same bytes are version {accepted.number} already.")
+            version = tidemill.datasets.version(name, accepted.number)
+        else:
+            seconds = parse_duration_seconds(timeout) if timeout else None
+            job = follow_to_result(tidemill, accepted.job_id, f"dataset {name}", seconds)
+            version = tidemill.datasets.version(name, int((job.result or {})["number"]))
+    for warning in version.warnings:
+        stderr().print(f"Warning: {warning}", markup=False)
+    show(version, lambda: [_headline(version), _schema_table(version)])
+
+
+def _types(declared: list[str]) -> dict[str, str]:
+    types = {}
+    for text in declared:
+        column, separator, kind = text.rpartition("=")
+        if not separator or not column:
+            raise Invalid("type_malformed", "A declared type is written as COLUMN=TYPE.")
+        types[column] = kind
+    return types
+
+
+@app.command(name="list")
+def list_datasets() -> None:
+    """List datasets by name."""
+    with client() as tidemill:
+        datasets = list(islice(tidemill.datasets.list(), _MOST_LISTED))
+    columns = ("name", "versions", "latest", "rows", "columns", "size", "updated")
+    rows = [
+        (
+            item.name,
+            item.version_count,
+            item.latest_version,
+            item.row_count,
+            len(item.contract.columns),
+            format_size(item.size_bytes),
+            f"{item.updated_at:%Y-%m-%d %H:%M}",
+        )
+        for item in datasets
+    ]
+    show(datasets, lambda: make_table(None, *columns, rows=rows))
+
+
+@app.command(name="show")
+def show_dataset(
+    name: Name, number: Annotated[int | None, typer.Argument(help="Version; the newest when absent.")] = None
+) -> None:
+    """Show versions, and schema and profile of one of them."""
+    with client() as tidemill:
+        version = tidemill.datasets.version(name, number)
+        versions = list(islice(tidemill.datasets.versions(name), 20))
+    show(version, lambda: [_headline(version), _schema_table(version), _versions_table(versions)])
+
+
+@app.command()
+def diff(
+    name: Name,
+    before: Annotated[int, typer.Argument(min=1, help="The one version.")],
+    after: Annotated[int, typer.Argument(min=1, help="The other version.")],
+) -> None:
+    """Show what differs between two versions."""
+    with client() as tidemill:
+        found = tidemill.datasets.diff(name, before, after)
+    show(found, lambda: _diff_tables(found))
+
+
+@app.command()
+def download(
+    name: Name,
+    number: Annotated[int | None, typer.Argument(help="Version; the newest when absent.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; in this folder by default.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The file as it was pushed instead of Parquet.")] = False,
+) -> None:
+    """Write a version to a file and print its path."""
+    with client() as tidemill:
+        version = tidemill.datasets.version(name, number)
+        # A name from the server is a name, never a path.
+        default = Path(Path(version.filename).name if raw else f"{name}-{version.number}.parquet")
+        with _bar(f"downloading {name}") as on_bytes:
+            paths = tidemill.datasets.download(name, to or default, version.number, raw=raw, on_bytes=on_bytes)
+    show([str(path) for path in paths], lambda: [str(path) for path in paths])
+
+
+@app.command()
+def delete(
+    name: Name,
+    number: Annotated[int | None, typer.Argument(help="Version; all of them when absent.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a version, or the whole dataset. Refused while a model depends on it."""
+    subject = f"version {number} of {name}" if number else f"{name} with all of its versions"
+    if not yes:
+        typer.confirm(f"Delete {subject}?", abort=True, err=True)
+    with client() as tidemill:
+        tidemill.datasets.delete(name, number)
+    show({"deleted": name, "version": number}, lambda: [f"Deleted {subject}."])
+
+
+def _headline(version: Version) -> str:
+    size = format_size(version.size_bytes)
+    rows = f"{version.row_count:,} rows, {version.column_count} columns"
+    return f"{version.dataset} version {version.number}: {rows}, {size} ({version.filename}, {version.sha256[:12]})"
+
+
+def _schema_table(version: Version) -> Any:
+    profiles = version.profile.get("columns", {})
+    rows = [
+        (
+            column.name,
+            column.type,
+            f"{figures['missing_share']:.1%}" if figures["missing"] else "",
+            f"{'~' if figures['distinct_approximate'] else ''}{figures['distinct']}",
+            _middle(figures),
+            _frequent(figures),
+        )
+        for column in version.table_schema.columns
+        for figures in [profiles[column.name]]
+    ]
+    return make_table(None, "column", "type", "missing", "distinct", "min .. median .. max", "most frequent", rows=rows)
+
+
+def _middle(figures: dict[str, Any]) -> str:
+    if figures.get("quantiles"):
+        return " .. ".join(_short(value) for value in (figures["min"], figures["quantiles"]["0.5"], figures["max"]))
+    return f"{figures['true_share']:.1%} true" if figures.get("true_share") is not None else ""
+
+
+def _frequent(figures: dict[str, Any]) -> str:
+    return ", ".join(_short(item["value"]) for item in figures.get("most_frequent", [])[:3])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)[:24]
+
+
+def _versions_table(versions: Iterable[VersionSummary]) -> Any:
+    rows = [
+        (item.number, item.row_count, item.column_count, format_size(item.size_bytes), item.filename, item.sha256[:12],
+         f"{item.created_at:%Y-%m-%d %H:%M}")
+        for item in versions
+    ]  # fmt: skip
+    return make_table("Versions", "version", "rows", "columns", "size", "file", "sha256", "created", rows=rows)
+
+
+def _diff_tables(found: VersionDiff) -> list[Any]:
+    rows = f"rows: {found.row_count_before:,} -> {found.row_count_after:,}"
+    changes = [
+        (change.change, change.name, change.before.type if change.before else None,
+         change.after.type if change.after else None)
+        for change in found.columns
+    ]  # fmt: skip
+    figures = [(item.column, item.figure, item.before, item.after) for item in found.figures]
+    return [
+        f"{found.dataset}: version {found.before} -> {found.after}",
+        rows,
+        make_table("Columns", "change", "column", "before", "after", rows=changes),
+        make_table("Profile", "column", "figure", "before", "after", rows=figures),
+    ]

@@ -1,0 +1,22 @@
+"""Moments as people write them on the command line: ``7d`` ago, ``2026-01-31``, ``2026-01-31T12:00:00Z``."""
+
+from datetime import UTC, datetime, timedelta
+
+from tidemill.kit.durations import parse_duration_seconds
+from tidemill.kit.errors import Invalid
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A duration counts back from ``now``; a day or time without a zone is UTC. Raises Invalid for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return now - timedelta(seconds=_seconds(text))
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration_seconds(text)
+    except Invalid:
+        raise Invalid("moment_invalid", "A moment is written like 7d, 2026-01-31 or 2026-01-31T12:00:00Z.") from None

@@ -1,0 +1,108 @@
+"""A monitoring report for the terminal."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from rich.table import Table
+
+from tidemill.cli.context import cell_text, make_table
+from tidemill.schemas.monitoring import Interval, LiveMetric, Quantiles, Report, Slice
+
+_DAYS_SHOWN = 31
+_CLASSES_SHOWN = 10
+_SAID = {
+    "within": "[green]within[/]: as good as on the holdout",
+    "above": "[green]above[/]: measurably better than on the holdout",
+    "no_holdout": "[dim]-[/]",
+}
+
+
+def report_parts(report: Report) -> Iterator[Table | str]:
+    """Everything a person needs to see of ``report``, from the whole to the parts."""
+    content = report.content
+    yield f"[bold]{report.deployment}[/]  {_minute(report.since)} to {_minute(report.until)} UTC  [dim]{report.id}[/]"
+    yield _counts(report)
+    yield from (f"[yellow]Note:[/] {note}" for note in content.notes)
+    if len(content.versions) != 1:
+        yield from _slice_parts("All versions", content.total)
+    for version in content.versions:
+        yield from _slice_parts(f"{version.model_name}:{version.model_version}", version)
+
+
+def _minute(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _counts(report: Report) -> Table:
+    counts = report.content.counts
+    names = ("predictions", "looked at", "with truth", "coverage", "unmatched feedback", "revisions")
+    coverage = f"{cell_text(counts.coverage_percent)}%"
+    row = (
+        counts.predictions, counts.rows_read, counts.labelled, coverage, counts.unmatched_feedback, counts.revisions,
+    )  # fmt: skip
+    return make_table(None, *names, rows=[row])
+
+
+def _slice_parts(title: str, part: Slice) -> Iterator[Table | str]:
+    yield ""
+    yield f"[bold]{title}[/]  {part.labelled} of {part.predictions} with truth ({cell_text(part.coverage_percent)}%)"
+    if part.metrics:
+        yield _metrics(part)
+    yield from (f"[yellow]Note:[/] {note}" for note in part.notes)
+    if part.invalid_truths:
+        yield f"[yellow]Note:[/] {part.invalid_truths} truths are none that this model could have predicted."
+    if part.predictions:
+        yield f"[dim]Labelled rows:[/] {part.representativeness.detail}"
+    if part.label_delay_seconds is not None:
+        yield f"[dim]Label delay:[/] {_delays(part.label_delay_seconds)}"
+    if part.distribution.classes:
+        yield _classes(part)
+    if part.days:
+        yield _days(part)
+
+
+def _metrics(part: Slice) -> Table:
+    """The main metric first; without anything to compare with, only the live values."""
+    ordered = sorted(part.metrics, key=lambda found: found.name != part.metric)
+    if not any(found.holdout for found in ordered):
+        return make_table(None, "metric", "live", rows=[(found.name, _interval(found.live)) for found in ordered])
+    rows = [
+        (found.name, _interval(found.live), _interval(found.holdout), _interval(found.difference), _verdict(found))
+        for found in ordered
+    ]
+    return make_table(None, "metric", "live", "holdout", "difference", "", rows=rows)
+
+
+def _interval(interval: Interval | None) -> str | None:
+    if interval is None:
+        return None
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.4g}"
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]".replace("[", "\\[")
+
+
+def _verdict(metric: LiveMetric) -> str:
+    if metric.verdict in _SAID:
+        return _SAID[metric.verdict]
+    if metric.verdict == "below":
+        slight = metric.difference and abs(metric.difference.value) <= (metric.tolerance or 0)
+        return f"[bold red]below[/]: measurably {'but slightly ' if slight else ''}worse than on the holdout"
+    if metric.labels_needed is None:
+        return "[yellow]not decided[/]: the holdout's own interval is too wide"
+    return f"[yellow]not enough labels[/]: about {metric.labels_needed} needed"
+
+
+def _delays(delays: Quantiles) -> str:
+    named = (("median", delays.p50), ("95%", delays.p95), ("longest", delays.maximum))
+    return ", ".join(f"{name} {timedelta(seconds=round(seconds))}" for name, seconds in named)
+
+
+def _classes(part: Slice) -> Table:
+    classes = part.distribution.classes or []
+    rows = [(found.label, found.predicted, found.observed) for found in classes[:_CLASSES_SHOWN]]
+    return make_table(None, "class", "predicted", "observed", rows=rows)
+
+
+def _days(part: Slice) -> Table:
+    rows = [(day.day, day.predictions, day.labelled, _interval(day.metric)) for day in part.days[-_DAYS_SHOWN:]]
+    return make_table(None, "day", "predictions", "with truth", part.metric or "metric", rows=rows)

@@ -1,0 +1,120 @@
+"""`tidemill predict`"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tidemill.cli.context import client, make_table, show, stderr
+from tidemill.cli.prediction_results import ResultFile, Row, flat
+from tidemill.cli.prediction_rows import RowFile
+from tidemill.client import Tidemill
+from tidemill.kit.errors import DeadlineExceeded, Invalid, Unavailable
+from tidemill.kit.signatures import columns_of
+from tidemill.schemas.predictions import PredictReply
+
+app = typer.Typer()
+_SHOWN_ROWS = 20
+_ATTEMPTS = 6
+_FIRST_WAIT_SECONDS = 0.5
+
+
+@app.command()
+def predict(
+    deployment: Annotated[str, typer.Argument(help="Name of the deployment.")],
+    file: Annotated[Path | None, typer.Argument(help="CSV, NDJSON or Parquet with the model's columns.")] = None,
+    rows_json: Annotated[str | None, typer.Option("--json", help="A row, or a list of rows, as JSON.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the predictions to this .csv, .ndjson or .jsonl.")] = None,
+    batch_rows: Annotated[int, typer.Option(min=1, max=100_000, help="Rows per request.")] = 2000,
+) -> None:
+    """Predict rows with the model that a deployment serves now. Every prediction gets an id, for feedback."""
+    if (file is None) == (rows_json is None):
+        raise typer.BadParameter("name a FILE or give --json")
+    with client() as tidemill:
+        if file is not None:
+            batches = _batches(tidemill, deployment, file, batch_rows)
+        else:
+            batches = iter([_rows_of_json(rows_json or "")])
+        if save is None:
+            _print([row for found in _predicted(tidemill, deployment, batches) for row in found])
+        else:
+            _save(save, _predicted(tidemill, deployment, batches))
+
+
+def _batches(tidemill: Tidemill, deployment: str, file: Path, size: int) -> Iterator[list[Row]]:
+    version = tidemill.deployments.get(deployment).version
+    if version is None:
+        raise Unavailable("deployment_unresolved", "The deployment's reference means no model version now.")
+    return RowFile(file, columns_of(version.signature)).batches(size)
+
+
+def _rows_of_json(text: str) -> list[Row]:
+    try:
+        rows = json.loads(text)
+    except ValueError:
+        raise Invalid("rows_not_json", "--json is not JSON.") from None
+    rows = rows if isinstance(rows, list) else [rows]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise Invalid("rows_invalid", "--json is an object, or a list of objects: column to value.")
+    return rows
+
+
+def _predicted(tidemill: Tidemill, deployment: str, batches: Iterator[list[Row]]) -> Iterator[list[Row]]:
+    with _bar() as bar:
+        task = bar.add_task(f"Predicting with {deployment}", total=None)
+        for rows in batches:
+            reply = _patiently(tidemill, deployment, rows)
+            bar.update(task, advance=len(rows))
+            yield flat(reply, rows)
+
+
+def _patiently(tidemill: Tidemill, deployment: str, rows: Sequence[Row]) -> PredictReply:
+    """Asks again while the model server is away or busy: what was not answered counts for nothing."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return tidemill.predict(deployment, rows)
+        except DeadlineExceeded:
+            raise
+        except Unavailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _save(path: Path, batches: Iterator[list[Row]]) -> None:
+    count = 0
+    with ResultFile(path) as out:
+        for rows in batches:
+            out.write(rows)
+            count += len(rows)
+    if not count:
+        raise Invalid("file_empty", "The file holds no rows.")
+    summary = {"rows": count, "saved": str(path)}
+    show(summary, lambda: [f"{count} predictions are in {path}."])
+
+
+def _print(rows: list[Row]) -> None:
+    if not rows:
+        raise Invalid("file_empty", "The file holds no rows.")
+    show(rows, lambda: [_table(rows), *_more(rows)])
+
+
+def _table(rows: list[Row]) -> Table:
+    columns = list(rows[0])
+    return make_table(None, *columns, rows=[[row.get(name) for name in columns] for row in rows[:_SHOWN_ROWS]])
+
+
+def _more(rows: list[Row]) -> list[str]:
+    rest = len(rows) - _SHOWN_ROWS
+    return [f"and {rest} more; --save FILE keeps all"] if rest > 0 else []
+
+
+def _bar() -> Progress:
+    parts = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*parts, console=stderr(), transient=True)

@@ -1,0 +1,110 @@
+"""A job as a progress bar on stderr."""
+
+from typing import Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from tidemill.cli.context import stderr
+from tidemill.client import Tidemill
+from tidemill.client.jobs import OnEvent, result_of
+from tidemill.kit.errors import TidemillError
+from tidemill.schemas.jobs import Job, JobEvent, JobProgress
+
+
+class JobBar:
+    """Give it events with `show`. Where stderr is no terminal, each new stage is one line instead."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._stage = ""
+        self._console = stderr()
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.fields[title]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        self._bar = self._bars.add_task("queued", total=None, title=self._title, count="", note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, event: JobEvent) -> None:
+        if event.progress is not None:
+            self._advance(event.progress)
+        elif event.state is not None:
+            self._change(event.state)
+        elif event.line is not None and event.line.level in {"warning", "error"}:
+            self._console.print(f"{event.line.level}: {event.line.message}", markup=False, soft_wrap=True)
+
+    def _advance(self, progress: JobProgress) -> None:
+        self._announce(progress.stage)
+        if self._bar is not None:
+            self._bars.update(
+                self._bar,
+                description=progress.stage,
+                completed=progress.done,
+                total=progress.total,
+                count=count_text(progress),
+                note=note_text(progress),
+            )
+
+    def _change(self, job: Job) -> None:
+        stage = job.status if job.attempt <= 1 else f"{job.status}, attempt {job.attempt}"
+        if job.cancel_requested_at is not None and job.status == "running":
+            stage = "ending"
+        self._announce(stage)
+        if self._bar is not None and (job.status != "running" or stage == "ending"):
+            self._bars.update(self._bar, description=stage)
+
+    def _announce(self, stage: str) -> None:
+        if not self._console.is_terminal and stage != self._stage:
+            self._console.print(f"{self._title}: {stage}", markup=False, soft_wrap=True)
+        self._stage = stage
+
+
+def count_text(progress: JobProgress) -> str:
+    if progress.total is None:
+        return f"{progress.done:g}" if progress.done else ""
+    return f"{progress.done:g}/{progress.total:g}"
+
+
+def note_text(progress: JobProgress) -> str:
+    best = f"best {progress.metric or 'so far'} {progress.best:.4f}" if progress.best is not None else ""
+    return ", ".join(part for part in (best, progress.message) if part)
+
+
+def follow(tidemill: Tidemill, job_id: str, title: str, timeout_seconds: float | None = None) -> Job:
+    """Show the job until it has ended; gives it back however it ended. Interrupting leaves the job running."""
+    with JobBar(title) as bar:
+        return _wait(tidemill, job_id, timeout_seconds, bar.show)
+
+
+def follow_to_result(tidemill: Tidemill, job_id: str, title: str, timeout_seconds: float | None = None) -> Job:
+    """As `follow`, but raises the job's own error if it did not succeed."""
+    job = follow(tidemill, job_id, title, timeout_seconds)
+    try:
+        result_of(job)
+    except TidemillError as error:
+        error.add_note(f"tidemill job logs {job_id}")
+        raise
+    return job
+
+
+def _wait(tidemill: Tidemill, job_id: str, timeout_seconds: float | None, on_event: OnEvent) -> Job:
+    try:
+        return tidemill.jobs.wait(job_id, timeout_seconds, on_event)
+    except KeyboardInterrupt:
+        stderr().print(f"The job goes on. To end it: tidemill job cancel {job_id}", highlight=False)
+        raise

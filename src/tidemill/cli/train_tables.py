@@ -1,0 +1,65 @@
+"""Training runs and leaderboards as tables."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from tidemill.cli.context import make_table
+from tidemill.schemas.experiments import Leaderboard, MetricValue, TrainingRunDetail, TrainingStarted
+
+_MAX_WARNINGS = 20
+
+
+def started_text(started: TrainingStarted) -> str:
+    return started.run_id
+
+
+def run_parts(run: TrainingRunDetail) -> Iterator[Table | str]:
+    """What a run found: candidates, metrics, warnings; or where it stands."""
+    yield f"{run.id}  {run.name}  {run.status}  on {run.dataset} version {run.dataset_version}"
+    if run.report is None:
+        return
+    report = run.report
+    split = report["split"]
+    counts = f"{split['development_rows']} rows to learn from, {split['holdout_rows']} held out"
+    yield f"{report['task']}, {split['scheme']} split: {counts}; {run.trials} trials"
+    yield _candidates(report)
+    yield _metrics(run, report)
+    if report["warnings"]:
+        rows = [(item["severity"], item["detail"]) for item in report["warnings"][:_MAX_WARNINGS]]
+        yield make_table("Notes", "", "", rows=rows)
+    if run.model_version is not None:
+        yield f"Registered as {run.name}:{run.model_version}"
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    rows = [
+        (
+            row.rank, row.run_id, row.candidate, f"{row.dataset}:{row.dataset_version}", row.model_version,
+            _interval(row.metrics.get(board.sort)), row.finished_at,
+        )
+        for row in board.items
+    ]  # fmt: skip
+    columns = ("#", "run", "model", "dataset", "version", f"{board.sort} (95%)", "finished")
+    return make_table(f"Leaderboard of {board.name}", *columns, rows=rows)
+
+
+def _candidates(report: dict[str, Any]) -> Table:
+    rows = [
+        (number, entry["candidate"], entry["score"], entry["iterations"] or None, entry["seconds"])
+        for number, entry in enumerate(report["leaderboard"], start=1)
+    ]
+    columns = ("#", "model", f"validation {report['metric']}", "rounds", "seconds")
+    return make_table("Candidates, the best trial of each", *columns, rows=rows)
+
+
+def _metrics(run: TrainingRunDetail, report: dict[str, Any]) -> Table:
+    naive = {name: MetricValue.model_validate(one) for name, one in report["baseline_metrics"].items()}
+    ordered = sorted(run.metrics.items(), key=lambda item: (item[0] != run.metric, item[0]))
+    rows = [(name, _interval(found), _interval(naive.get(name))) for name, found in ordered]
+    return make_table("On the untouched holdout", "metric", f"{run.candidate} (95%)", "naive baseline (95%)", rows=rows)
+
+
+def _interval(found: MetricValue | None) -> str | None:
+    return None if found is None else f"{found.value:.4f} ({found.low:.4f} to {found.high:.4f})"

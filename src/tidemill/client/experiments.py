@@ -1,0 +1,90 @@
+"""Training runs and leaderboards."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tidemill.client.jobs import Jobs, OnEvent
+from tidemill.client.pages import iterate
+from tidemill.client.transport import Transport
+from tidemill.schemas.experiments import (
+    Leaderboard,
+    Task,
+    TrainingRequest,
+    TrainingRun,
+    TrainingRunDetail,
+    TrainingStarted,
+)
+
+_RUNS = "/api/v1/training-runs"
+
+
+class Experiments:
+    def __init__(self, transport: Transport, jobs: Jobs) -> None:
+        self._transport = transport
+        self._jobs = jobs
+
+    def start(
+        self,
+        dataset: str,
+        target: str,
+        *,
+        name: str | None = None,
+        dataset_version: int | None = None,
+        task: Task | None = None,
+        metric: str | None = None,
+        time_column: str | None = None,
+        group_column: str | None = None,
+        exclude: Sequence[str] = (),
+        trials: int | None = None,
+        time_budget_seconds: float | None = None,
+        seed: int = 0,
+        timeout_seconds: float | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+    ) -> TrainingStarted:
+        """Start a training run and return at once; see `tidemill.schemas.experiments.TrainingRequest`.
+
+        Without ``trials`` and ``time_budget_seconds`` it takes two minutes. Raises NotFound for an unknown dataset and
+        Invalid for unknown columns; what only the data shows (a constant target, say) is the job's error.
+        """
+        request = TrainingRequest(
+            dataset=dataset, target=target, name=name, dataset_version=dataset_version, task=task, metric=metric,
+            time_column=time_column, group_column=group_column, exclude=list(exclude), trials=trials,
+            time_budget_seconds=time_budget_seconds, seed=seed, timeout_seconds=timeout_seconds, priority=priority,
+        )  # fmt: skip
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        body = request.model_dump(mode="json", exclude_none=True)
+        return TrainingStarted.model_validate(self._transport.request("POST", _RUNS, json=body, headers=headers))
+
+    def wait(
+        self, started: TrainingStarted, timeout_seconds: float | None = None, on_event: OnEvent | None = None
+    ) -> TrainingRunDetail:
+        """The finished run with its report. Raises the job's own error if it failed, DeadlineExceeded when too long."""
+        self._jobs.result(started.job_id, timeout_seconds, on_event)
+        return self.get(started.run_id)
+
+    def get(self, run_id: str) -> TrainingRunDetail:
+        """A run with its report once it has succeeded. Raises NotFound."""
+        return TrainingRunDetail.model_validate(self._transport.request("GET", f"{_RUNS}/{run_id}"))
+
+    def list(self, name: str | None = None, dataset: str | None = None) -> Iterator[TrainingRun]:
+        """Runs, newest first, page by page."""
+        return iterate(self._transport, _RUNS, TrainingRun, {"name": name, "dataset": dataset})
+
+    def leaderboard(
+        self, name: str, sort: str | None = None, page_size: int = 50, page_token: str | None = None
+    ) -> Leaderboard:
+        """Finished runs of an experiment, best first by any metric. Raises NotFound."""
+        params = {"sort": sort, "page_size": page_size, "page_token": page_token}
+        path = f"/api/v1/experiments/{name}/leaderboard"
+        return Leaderboard.model_validate(self._transport.request("GET", path, params=params))
+
+    def download_figures(self, run: TrainingRunDetail, folder: Path) -> "Sequence[Path]":
+        """Write the run's figures as PNG files into ``folder``, which is created."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for figure in run.figures:
+            path = folder / figure.name
+            path.write_bytes(self._transport.send("GET", f"{_RUNS}/{run.id}/figures/{figure.name}").content)
+            paths.append(path)
+        return paths

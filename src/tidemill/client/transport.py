@@ -1,0 +1,128 @@
+"""HTTP with our keys, bounded retries, and problem details turned back into the errors of `tidemill.kit.errors`."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from tidemill import __version__
+from tidemill.kit import errors
+from tidemill.kit.errors import Problem, TidemillError
+
+_ATTEMPTS = 4
+_FIRST_WAIT_SECONDS = 0.25
+_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_KINDS: dict[int, type[TidemillError]] = {
+    400: errors.Malformed,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    412: errors.PreconditionFailed,
+    413: errors.TooLarge,
+    415: errors.Unsupported,
+    504: errors.DeadlineExceeded,
+}
+
+Content = bytes | Iterable[bytes]
+
+
+class Transport:
+    """One server and one key. Not for asynchronous code: run it in a thread there."""
+
+    def __init__(self, url: str, key: str | None, timeout_seconds: float = 60) -> None:
+        headers = {"User-Agent": f"tidemill/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(timeout_seconds, connect=5))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        content: Content | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The answer's JSON, None if it has no body. Raises the error that the server described."""
+        response = self.send(method, path, json=json, params=params, content=content, headers=headers)
+        return response.json() if response.content else None
+
+    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """As `request`, with status and headers. Safe methods are repeated while the server is away."""
+        options["params"] = _present(options.get("params"))
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1 or not _can_repeat(method, options)
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx.TransportError as error:
+                if last and not (isinstance(error, httpx.ConnectError) and attempt < _ATTEMPTS - 1):
+                    raise self._away(error) from error
+            else:
+                if response.status_code != 503 or last:
+                    raise_for_problem(response)
+                    return response
+            time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_timeout_seconds: float | None = None,
+    ) -> Iterator[httpx.Response]:
+        """An answer read piece by piece; not repeated."""
+        timeout = httpx.USE_CLIENT_DEFAULT if read_timeout_seconds is None else httpx.Timeout(read_timeout_seconds)
+        try:
+            with self._http.stream(method, path, params=_present(params), headers=headers, timeout=timeout) as response:
+                if response.status_code >= 400:
+                    response.read()
+                raise_for_problem(response)
+                yield response
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
+    def _away(self, error: httpx.TransportError) -> TidemillError:
+        if isinstance(error, httpx.TimeoutException):
+            return errors.DeadlineExceeded("server_timeout", f"{self.url} did not answer in time.")
+        return errors.Unavailable("server_unavailable", f"{self.url} cannot be reached. Is Tidemill up?")
+
+
+def _can_repeat(method: str, options: Mapping[str, Any]) -> bool:
+    content = options.get("content")
+    return method in _REPEATABLE and (content is None or isinstance(content, bytes))
+
+
+def _present(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: value for name, value in params.items() if value is not None} if params else None
+
+
+def raise_for_problem(response: httpx.Response) -> None:
+    """Raise what a problem document describes; do nothing for a success."""
+    if response.status_code < 400:
+        return
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    code, detail = str(body.get("code", "http_error")), str(body.get("detail", f"HTTP {response.status_code}"))
+    kind = errors.Refused if body.get("title") == errors.Refused.title else _KINDS.get(response.status_code)
+    if kind is None:
+        kind = errors.Invalid if response.status_code < 500 else errors.Unavailable
+    problems = [Problem(p["pointer"], p["code"], p["detail"]) for p in body.get("errors", [])]
+    error = kind(code, detail, problems)
+    if (request_id := response.headers.get("x-request-id")) and response.status_code >= 500:
+        error.add_note(f"request id {request_id}")
+    raise error

@@ -1,0 +1,5 @@
+"""`python -m tidemill.demo`"""
+
+from tidemill.demo.main import main
+
+main()

@@ -1,0 +1,23 @@
+"""FastAPI dependencies of the api: session, principal, object store, MLflow."""
+
+from tidemill.deps.access import require
+from tidemill.deps.services import (
+    ApiServices,
+    MlflowDep,
+    ServicesDep,
+    SessionDep,
+    SessionsDep,
+    SettingsDep,
+    StoreDep,
+)
+
+__all__ = [
+    "ApiServices",
+    "MlflowDep",
+    "ServicesDep",
+    "SessionDep",
+    "SessionsDep",
+    "SettingsDep",
+    "StoreDep",
+    "require",
+]

@@ -1,0 +1,1 @@
+"""Metrics of models with their intervals, on numpy arrays. No I/O."""

@@ -1,0 +1,73 @@
+"""SQL of deployments."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tidemill.db.tables.deployments import Deployment, DeploymentEvent, ModelServer
+from tidemill.db.tables.registry import Model, ModelAlias, ModelVersion
+
+Resolved = tuple[Deployment, ModelVersion | None]
+
+
+def _resolving() -> Select[Deployment, ModelVersion]:
+    """Deployments with the version they mean now. One statement, since model servers ask every second."""
+    wanted = func.coalesce(Deployment.number, ModelAlias.number)
+    return (
+        select(Deployment, ModelVersion)
+        .outerjoin(Model, Model.name == Deployment.model_name)
+        .outerjoin(ModelAlias, and_(ModelAlias.model_id == Model.id, ModelAlias.alias == Deployment.alias))
+        .outerjoin(
+            ModelVersion,
+            and_(ModelVersion.model_id == Model.id, ModelVersion.number == wanted, ModelVersion.deleted_at.is_(None)),
+        )
+    )
+
+
+async def _rows(session: AsyncSession, query: Select[Deployment, ModelVersion]) -> list[Resolved]:
+    return [(deployment, version) for deployment, version in await session.execute(query)]
+
+
+async def resolved(session: AsyncSession, limit: int, after: str | None = None) -> list[Resolved]:
+    """By name, those after the name ``after``."""
+    query = _resolving().order_by(Deployment.name).limit(limit)
+    return await _rows(session, query if after is None else query.where(Deployment.name > after))
+
+
+async def resolved_one(session: AsyncSession, name: str) -> Resolved | None:
+    rows = await _rows(session, _resolving().where(Deployment.name == name))
+    return rows[0] if rows else None
+
+
+async def insert_if_missing(session: AsyncSession, values: dict[str, Any]) -> bool:
+    """True if the deployment is new."""
+    statement = insert(Deployment).values(values).on_conflict_do_nothing(index_elements=["name"])
+    return (await session.execute(statement.returning(Deployment.id))).first() is not None
+
+
+async def lock(session: AsyncSession, name: str) -> Deployment | None:
+    query = select(Deployment).where(Deployment.name == name).with_for_update()
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def events_page(session: AsyncSession, name: str, limit: int, before: int | None) -> Sequence[DeploymentEvent]:
+    """Newest first."""
+    query = select(DeploymentEvent).where(DeploymentEvent.deployment == name)
+    if before is not None:
+        query = query.where(DeploymentEvent.seq < before)
+    return (await session.scalars(query.order_by(DeploymentEvent.seq.desc()).limit(limit))).all()
+
+
+async def servers_seen_since(session: AsyncSession, moment: datetime, limit: int = 200) -> Sequence[ModelServer]:
+    query = select(ModelServer).where(ModelServer.seen_at >= moment).order_by(ModelServer.id).limit(limit)
+    return (await session.scalars(query)).all()
+
+
+async def store_report(session: AsyncSession, server_id: str, report: dict[str, Any], now: datetime) -> None:
+    statement = insert(ModelServer).values(id=server_id, seen_at=now, report=report)
+    changed = {"seen_at": statement.excluded.seen_at, "report": statement.excluded.report}
+    await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))

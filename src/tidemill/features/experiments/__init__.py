@@ -1,0 +1,1 @@
+"""Training runs: start them, follow what they found, rank them."""

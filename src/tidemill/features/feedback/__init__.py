@@ -1,0 +1,1 @@
+"""Feedback: the truth about predictions, append-only, attached by prediction id."""

@@ -1,0 +1,1 @@
+"""Jobs over HTTP. What jobs are and do is in `tidemill.jobs`."""

@@ -1,0 +1,1 @@
+"""Monitoring: how good the deployed models really are."""

@@ -1,0 +1,85 @@
+"""The job that makes a monitoring report."""
+
+from typing import Any
+
+from tidemill.db.engine import transaction
+from tidemill.features.monitoring import service
+from tidemill.features.monitoring.export import MAX_ROWS, Exported, count_unmatched, export_rows, model_key
+from tidemill.features.monitoring.service import ReportOrder
+from tidemill.features.predictions.service import LedgerWindow
+from tidemill.features.registry import service as registry
+from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
+from tidemill.kit.errors import NotFound
+from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
+
+_ENTRY = "tidemill.training.live_metrics:measure"
+_KIND = service.ReportKind()
+
+
+async def make_report(context: JobContext, order: ReportOrder) -> dict[str, Any]:
+    """Export, measure in a child, store. A report that is stored already is not made again."""
+    if not await _is_stored(context, order.report_id):
+        content = await _measured(context, order)
+        async with context.transaction() as session:
+            await service.store_report(session, order, content, context.job_id, context.principal)
+    return {"report_id": order.report_id}
+
+
+async def _is_stored(context: JobContext, report_id: str) -> bool:
+    try:
+        async with transaction(context.services.sessions) as session:
+            await service.get_report(session, report_id)
+    except NotFound:
+        return False
+    return True
+
+
+async def _measured(context: JobContext, order: ReportOrder) -> ReportContent:
+    window = LedgerWindow(order.deployment, order.since, order.until, order.model_version)
+    async with context.scratch() as directory:
+        file = directory / "rows.ndjson"
+        exported = await export_rows(context, window, file)
+        models = await _models(context, exported.models)
+        result = await context.compute(_ENTRY, {"rows": str(file), "models": models})
+    await context.progress(Progress("matching feedback"))
+    unmatched, all_seen = await count_unmatched(context.services.sessions, order.since, order.until)
+    return _content(Measured.model_validate(result), exported, unmatched, all_seen)
+
+
+async def _models(context: JobContext, found: set[tuple[str, int]]) -> dict[str, dict[str, Any]]:
+    """What the child must know of each model version; one that the registry does not know has only counts."""
+    models: dict[str, dict[str, Any]] = {}
+    async with transaction(context.services.sessions) as session:
+        for name, number in sorted(found):
+            version = await registry.find_version(session, name, number)
+            known = {
+                "task": version.task, "classes": version.classes, "metric": version.metric, "holdout": version.metrics,
+            } if version else {}  # fmt: skip
+            models[model_key(name, number)] = {"name": name, "number": number, **known}
+    return models
+
+
+def _content(measured: Measured, exported: Exported, unmatched: int, all_feedback_seen: bool) -> ReportContent:
+    notes = []
+    if exported.is_sample:
+        notes.append(f"A random sample of about {MAX_ROWS} predictions was looked at; all are counted.")
+    if not all_feedback_seen:
+        notes.append("There is more feedback than was searched; the number of unmatched ones is a lower bound.")
+    counts = ReportCounts(
+        predictions=exported.predictions,
+        rows_read=exported.rows_read,
+        labelled=measured.total.labelled,
+        coverage_percent=measured.total.coverage_percent,
+        unmatched_feedback=unmatched,
+        revisions=exported.revisions,
+    )
+    return ReportContent(counts=counts, total=measured.total, versions=measured.versions, notes=notes)
+
+
+REPORT = TaskDefinition(
+    kind=_KIND.kind,
+    queue=_KIND.queue,
+    payload=ReportOrder,
+    run=make_report,
+    timeout_seconds=_KIND.timeout_seconds,
+)

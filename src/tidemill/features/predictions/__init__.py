@@ -1,0 +1,1 @@
+"""The prediction ledger: every predicted row, in day partitions of PostgreSQL."""

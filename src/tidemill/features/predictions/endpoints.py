@@ -1,0 +1,65 @@
+"""Routes of the ledger: model servers ship to it, people read it."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from tidemill.auth.principal import Principal
+from tidemill.auth.scopes import Scope
+from tidemill.deps import SessionDep, SessionsDep, require
+from tidemill.features.predictions import ingest, service
+from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.schemas.page import Page, encode_token
+from tidemill.schemas.predictions import Prediction, PredictionListQuery
+from tidemill.schemas.serving import SegmentReceipt
+
+router = APIRouter(prefix="/api/v1/predictions", tags=["predictions"])
+ledger_router = APIRouter(prefix="/api/v1/ledger", tags=["serving"])
+Reader = Annotated[Principal, Depends(require(Scope.PREDICTIONS_READ))]
+ServingPrincipal = Annotated[Principal, Depends(require(Scope.SERVING))]
+_NDJSON = "application/x-ndjson"
+_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {_NDJSON: {"schema": {"type": "string"}}}},
+}
+
+
+@ledger_router.post("/segments", operation_id="ledger_segments_create", openapi_extra=_BODY)
+async def ship(request: Request, sessions: SessionsDep, _principal: ServingPrincipal) -> SegmentReceipt:
+    """Store a segment of a model server's ledger. Idempotent by prediction id: send it again until this answers.
+
+    Lines that can never be stored are named in ``rejected``; all others are committed when this answers.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _NDJSON:
+        raise Unsupported("segment_type_unsupported", f"A segment is {_NDJSON}.")
+    return await ingest.store_segment(sessions, await request.body())
+
+
+@router.get("", operation_id="predictions_list")
+async def list_predictions(
+    wanted: Annotated[PredictionListQuery, Query()], session: SessionDep, _principal: Reader
+) -> Page[Prediction]:
+    """Predictions of a deployment in a span of time (by default the last day), newest first."""
+    found = await service.page(session, wanted, wanted.page_size + 1, _position(wanted))
+    items = [Prediction.model_validate(row) for row in found[: wanted.page_size]]
+    more = None
+    if len(found) > wanted.page_size:
+        more = encode_token([items[-1].predicted_at.isoformat(), items[-1].prediction_id])
+    return Page[Prediction](items=items, next_page_token=more)
+
+
+@router.get("/{prediction_id}", operation_id="predictions_get")
+async def get(prediction_id: str, session: SessionDep, _principal: Reader) -> Prediction:
+    """One prediction. 404 also while it is still on its way from its model server, a second or so."""
+    return Prediction.model_validate(await service.get(session, prediction_id))
+
+
+def _position(wanted: PredictionListQuery) -> tuple[datetime, str] | None:
+    after = wanted.after()
+    if after is None:
+        return None
+    try:
+        moment, prediction_id = after
+        return datetime.fromisoformat(str(moment)), str(prediction_id)
+    except ValueError:
+        raise Invalid("page_token_invalid", "The page token is not one of ours.") from None

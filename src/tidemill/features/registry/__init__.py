@@ -1,0 +1,1 @@
+"""Models: versions, aliases with their history, the gate between challenger and champion."""

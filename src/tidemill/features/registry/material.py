@@ -1,0 +1,62 @@
+"""Brings what a computing child needs to local files: bundles, holdout, dataset parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tidemill.adapters.bundles import bundle_key
+from tidemill.db.tables.registry import ModelVersion
+from tidemill.features.registry import dataset_link
+from tidemill.jobs.definition import JobContext, WorkerServices
+
+
+@asynccontextmanager
+async def scratch_folder(ctx: JobContext) -> AsyncIterator[Path]:
+    """An empty folder of this run, removed afterwards."""
+    above = ctx.services.settings.worker.scratch_dir
+    if above is not None:
+        above.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{ctx.job_id}-{ctx.attempt}-", dir=above) as folder:
+        yield Path(folder)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Downloads into one folder, each object once."""
+
+    services: WorkerServices
+    folder: Path
+
+    async def contestant(self, version: ModelVersion) -> dict[str, Any]:
+        """A version as `tidemill.training.scoring` reads it, with its bundle as a local file."""
+        return {
+            "number": version.number,
+            "bundle": str(await self._object(bundle_key(version.bundle_sha256))),
+            "bundle_sha256": version.bundle_sha256,
+            "flavor": version.flavor,
+            "task": version.task,
+            "target": version.target,
+            "classes": version.classes,
+            "signature": version.signature,
+            "dataset_version_id": version.dataset_version_id,
+            "holdout": None if version.holdout_key is None else str(await self._object(version.holdout_key)),
+        }
+
+    async def parts(self, dataset_version_id: str | None) -> list[str]:
+        """Local Parquet parts of a dataset version, in order; none without a dataset."""
+        if dataset_version_id is None:
+            return []
+        target = self.folder / "parts"
+        target.mkdir(exist_ok=True)
+        services = self.services
+        paths = await dataset_link.download_parts(services.sessions, services.store, dataset_version_id, target)
+        return [str(path) for path in paths]
+
+    async def _object(self, key: str) -> Path:
+        path = self.folder / key.replace("/", "_")
+        if not path.exists():
+            await self.services.store.download(key, path)
+        return path

@@ -1,0 +1,255 @@
+"""The worker's side of a computing child: start it, listen, keep it in bounds, and leave nothing of it behind."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import psutil
+
+from tidemill.jobs.lease import Lease
+from tidemill.kit.errors import Invalid, TidemillError, Unavailable, from_record
+from tidemill.kit.sizes import format_size
+from tidemill.settings.model import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 64 * 2**20
+_MAX_PRINTED_LINE_BYTES = 1 << 16
+_MEMORY_POLL_SECONDS = 0.25
+_EXIT_TIMEOUT_SECONDS = 30
+_KILLED_TIMEOUT_SECONDS = 10
+_LAST_PRINTS_SECONDS = 1
+DIED_CODE = "compute_died"
+
+Message = dict[str, Any]
+OnMessage = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ComputeOrder:
+    """What a child shall do."""
+
+    entry: str
+    request: dict[str, Any]
+    request_id: str | None
+    directory: Path
+
+
+class ComputeChild:
+    """One child process. ``on_message`` gets its ``progress``, ``log`` and ``event`` messages in order."""
+
+    def __init__(self, order: ComputeOrder, settings: WorkerSettings, lease: Lease, on_message: OnMessage) -> None:
+        self._order = order
+        self._settings = settings
+        self._lease = lease
+        self._on_message = on_message
+        self._verdict: TidemillError | None = None
+
+    async def run(self) -> dict[str, Any]:
+        """The function's result. Raises its error, or Invalid, or Unavailable if the child died without a word."""
+        ours, theirs = socket.socketpair()
+        output, printing = os.pipe()
+        with ours, os.fdopen(output, "rb", 0) as prints:
+            with theirs, os.fdopen(printing, "wb", 0) as printing_end:
+                process = await self._start(theirs, printing_end.fileno())
+            side = [asyncio.create_task(self._pump(prints)), asyncio.create_task(self._guard_memory(process))]
+            try:
+                answer = await self._converse(ours)
+                await _exited(process, _EXIT_TIMEOUT_SECONDS if answer else _KILLED_TIMEOUT_SECONDS)
+            finally:
+                await _complete(self._end(process, side))
+        return self._judge(answer, process.returncode)
+
+    async def _start(self, theirs: socket.socket, printing: int) -> asyncio.subprocess.Process:
+        scratch, work = self._order.directory / "scratch", self._order.directory / "work"
+        scratch.mkdir()
+        work.mkdir()
+        command = [sys.executable, "-P", "-m", "tidemill.jobs.child", str(theirs.fileno()), str(os.getpid())]
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            # A pipe of ours: asyncio's own would have us wait for everything that the child left running.
+            stdout=printing,
+            stderr=printing,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd=work,
+            env=_environment(self._settings.cpu_threads, work),
+        )
+
+    async def _converse(self, ours: socket.socket) -> Message | None:
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
+
+        def tell_lease(ends: float) -> None:
+            if not writer.is_closing():
+                writer.write(_line({"lease_ends": ends}))
+
+        self._lease.listen(tell_lease)
+        try:
+            writer.write(_line(self._opening()))
+            return await self._listen(reader)
+        finally:
+            self._lease.forget(tell_lease)
+            writer.close()
+
+    def _opening(self) -> Message:
+        return {
+            "entry": self._order.entry,
+            "request": self._order.request,
+            "request_id": self._order.request_id,
+            "scratch": str(self._order.directory / "scratch"),
+            "cpu_threads": self._settings.cpu_threads,
+            "memory_limit_bytes": self._settings.memory_limit_bytes,
+            "lease_ends": self._lease.ends,
+        }
+
+    async def _listen(self, reader: asyncio.StreamReader) -> Message | None:
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                raise Invalid("compute_message_too_large", "The computation gave more than fits a message.") from None
+            except ConnectionError:
+                return None
+            if not line.endswith(b"\n"):
+                return None
+            message = json.loads(line)
+            if message["type"] in {"result", "error"}:
+                return dict(message)
+            await self._on_message(message)
+
+    async def _pump(self, prints: BinaryIO) -> None:
+        """What the child prints, to the job's log."""
+        reader = asyncio.StreamReader(limit=_MAX_PRINTED_LINE_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, prints)
+        with contextlib.closing(transport):
+            await self._pass_on(reader)
+
+    async def _pass_on(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                continue  # a line without end; its beginning was dropped by the reader
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                await self._on_message({"type": "log", "level": "info", "message": text})
+
+    async def _guard_memory(self, process: asyncio.subprocess.Process) -> None:
+        limit = self._settings.memory_limit_bytes
+        while True:
+            used = await asyncio.to_thread(_resident_bytes, process.pid)
+            if used > limit:
+                self._verdict = Invalid(
+                    "memory_limit_exceeded", f"The job used more memory than its limit of {format_size(limit)}."
+                )
+                _signal_group(process.pid, signal.SIGKILL)
+                return
+            await asyncio.sleep(_MEMORY_POLL_SECONDS)
+
+    async def _end(self, process: asyncio.subprocess.Process, side: list[asyncio.Task[None]]) -> None:
+        strays = _descendants(process.pid)
+        if process.returncode is None:
+            _signal_group(process.pid, signal.SIGTERM)
+            await _exited(process, self._settings.termination_grace_seconds)
+        # Also what the child left running, in its session or in one of its own.
+        _signal_group(process.pid, signal.SIGKILL)
+        for stray in strays:
+            with contextlib.suppress(psutil.Error):
+                stray.kill()
+        await _exited(process, _KILLED_TIMEOUT_SECONDS)
+        output, guard = side
+        guard.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(output, _LAST_PRINTS_SECONDS)
+        await asyncio.gather(*side, return_exceptions=True)
+
+    def _judge(self, answer: Message | None, exit_code: int | None) -> dict[str, Any]:
+        if answer is not None and answer["type"] == "result":
+            return dict(answer["result"] or {})
+        if self._verdict is not None:
+            raise self._verdict
+        if answer is not None:
+            raise from_record(answer["error"])
+        if self._lease.expired:
+            raise Unavailable("lease_expired", "The worker lost its hold of the job while PostgreSQL was away.")
+        how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
+        raise Unavailable(DIED_CODE, f"The computing process ended without an answer ({how}).")
+
+
+def _environment(cpu_threads: int, work: Path) -> dict[str, str]:
+    """The worker's own, with threads of every numeric library limited, and temporary files where they are removed."""
+    threads = str(cpu_threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": threads,
+        # Threads that spin while they wait make LightGBM up to fifty times slower where cores are shared.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "NUMEXPR_MAX_THREADS": threads,
+        "POLARS_MAX_THREADS": threads,
+        "RAYON_NUM_THREADS": threads,
+        "LOKY_MAX_CPU_COUNT": threads,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(work),
+        "TMPDIR": str(work),
+    }
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _resident_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants. Pages that they share count for each."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for process in [psutil.Process(pid), *_descendants(pid)]:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+async def _exited(process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), timeout_seconds)
+
+
+async def _complete(work: Coroutine[Any, Any, None]) -> None:
+    """Finish ``work`` even if this task is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

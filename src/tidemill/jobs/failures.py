@@ -1,0 +1,85 @@
+"""What an exception means for a job: ours are kept, a full disk or a missing server is told as such, the rest is
+``internal`` with the exception's type only, since its message may hold callers' data.
+
+Used in the worker and in its children, so it imports no library; foreign exceptions are told by their names.
+"""
+
+import errno
+import traceback
+from collections.abc import Iterator
+
+from tidemill.kit.errors import Invalid, TidemillError, Unavailable
+
+_MOST_CAUSES = 8
+_PASSING_STATES = {
+    "25P03": ("database_unavailable", "PostgreSQL ended a transaction that was silent for too long."),
+    "40001": ("database_busy", "PostgreSQL could not fit the transaction in."),
+    "40P01": ("database_busy", "PostgreSQL could not fit the transaction in."),
+    "53100": ("disk_full", "PostgreSQL has no space left."),
+    "53300": ("database_busy", "All connections to PostgreSQL are in use."),
+    "55P03": ("database_busy", "PostgreSQL could not get a lock in time."),
+    "57014": ("database_timeout", "PostgreSQL took longer than allowed."),
+    "57P01": ("database_unavailable", "PostgreSQL does not answer."),
+}
+"""SQLSTATEs that trying again may cure."""
+_PASSING = {
+    ("psycopg", "OperationalError"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("psycopg", "InterfaceError"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("psycopg_pool", "PoolTimeout"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("sqlalchemy", "OperationalError"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("sqlalchemy", "InterfaceError"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("sqlalchemy", "TimeoutError"): ("database_busy", "All connections to PostgreSQL are in use."),
+    ("procrastinate", "ConnectorException"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("httpx", "TransportError"): ("server_unavailable", "A server that the job needs does not answer."),
+    ("requests", "ConnectionError"): ("server_unavailable", "A server that the job needs does not answer."),
+    ("requests", "Timeout"): ("server_unavailable", "A server that the job needs does not answer."),
+    ("urllib3", "HTTPError"): ("server_unavailable", "A server that the job needs does not answer."),
+}
+"""Exceptions, by package and name, that trying again may cure."""
+
+
+def explain(error: BaseException) -> TidemillError:
+    """The error of the domain behind ``error`` or one of its causes."""
+    if isinstance(error, TidemillError):
+        return error
+    # The innermost cause is the most telling one.
+    for cause in reversed(list(_causes(error))):
+        known = _known(cause)
+        if known is not None:
+            return known
+    return TidemillError("internal", f"The job failed unexpectedly ({type(error).__name__}); the log tells where.")
+
+
+def where(error: BaseException) -> str:
+    """The traceback's places without the exceptions' messages, which may hold callers' data."""
+    return "\n\n".join(
+        "".join(traceback.format_tb(cause.__traceback__)) + type(cause).__name__
+        for cause in reversed(list(_causes(error)))
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what it was raised from. What merely happened before it (its context) explains nothing."""
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__
+
+
+def _known(error: BaseException) -> TidemillError | None:
+    if isinstance(error, TidemillError):
+        return error
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Unavailable("disk_full", "The worker's disk has no space left.")
+    if isinstance(error, MemoryError):
+        return Invalid("memory_limit_exceeded", "The job needs more memory than there is.")
+    state = getattr(error, "sqlstate", None)
+    if state in _PASSING_STATES:
+        return Unavailable(*_PASSING_STATES[state])
+    for kind in type(error).__mro__:
+        found = _PASSING.get((kind.__module__.partition(".")[0], kind.__name__))
+        if found is not None:
+            return Unavailable(*found)
+    return None

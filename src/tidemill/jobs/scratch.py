@@ -1,0 +1,73 @@
+"""Temporary directories of runs, removed when the run ends; those of killed workers are removed by the next one.
+
+Each worker holds a file lock in its own folder. A folder whose lock can be taken has lost its worker.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+_LOCK = "lock"
+
+
+class ScratchSpace:
+    """This worker's folder below ``root``; made by the first run that needs it."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root or Path(tempfile.gettempdir()) / f"tidemill-scratch-{os.getuid()}"
+        self._own: Path | None = None
+        self._lock: int | None = None
+
+    @contextlib.asynccontextmanager
+    async def directory(self) -> AsyncIterator[Path]:
+        """An empty directory, gone afterwards with everything in it. Its path is short enough for sockets in it."""
+        path = Path(tempfile.mkdtemp(prefix="", dir=self._folder()))
+        try:
+            yield path
+        finally:
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+    def remove_abandoned(self) -> int:
+        """Remove the folders of workers that are gone; gives their number."""
+        removed = 0
+        for folder in self._root.glob("worker-*") if self._root.is_dir() else ():
+            lock = None if folder == self._own else _try_lock(folder / _LOCK)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+                removed += 1
+        return removed
+
+    def close(self) -> None:
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+        self._own = self._lock = None
+
+    def _folder(self) -> Path:
+        if self._own is None:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Filled under a name that nobody sweeps, so that it is never seen without its lock.
+            making = Path(tempfile.mkdtemp(prefix="making-", dir=self._root))
+            self._lock = _try_lock(making / _LOCK)
+            self._own = making.rename(making.with_name(making.name.replace("making-", "worker-", 1)))
+        return self._own
+
+
+def _try_lock(file: Path) -> int | None:
+    try:
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,1 @@
+"""Small, dependency-free building blocks that every room may use."""

@@ -1,0 +1,98 @@
+"""A model's signature: which columns it takes, and what a text from a file means in one of them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+_INT_BITS = {"integer": 31, "long": 63}
+_FLOAT_MAX = {"float": 3.4028234663852886e38, "double": math.inf}
+_BOOLEANS = {"true": True, "false": False}
+_NEVER_NULL = frozenset({"boolean", "integer", "long"})
+INVALID = object()
+"""What a text is that writes no value of its column's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``type`` is MLflow's: boolean, integer, long, float, double, string, binary, datetime, or a nested one."""
+
+    name: str
+    type: str
+    required: bool
+
+    @property
+    def nullable(self) -> bool:
+        """Types without a value for "unknown" take null only when the column is optional."""
+        return not self.required or self.type not in _NEVER_NULL
+
+
+def columns_of(signature: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The input columns of MLflow's signature as JSON."""
+    return tuple(
+        Column(str(column["name"]), str(column["type"]), bool(column.get("required", True)))
+        for column in signature.get("inputs") or []
+    )
+
+
+def param_names(signature: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(param["name"]) for param in signature.get("params") or [])
+
+
+def integer_fits(value: int, type_name: str) -> bool:
+    limit = 1 << _INT_BITS[type_name]
+    return -limit <= value < limit
+
+
+def number_fits(value: float, type_name: str) -> bool:
+    """False for infinity, for NaN, for what overflows a 32-bit float, and for integers that a double cannot hold."""
+    if isinstance(value, int) and abs(value) > 1 << 53:
+        try:
+            if int(float(value)) != value:
+                return False
+        except OverflowError:
+            return False
+    return math.isfinite(value) and abs(value) <= _FLOAT_MAX[type_name]
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that an ISO 8601 text writes, in UTC without a zone, as models know times; None if it writes none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def value_of_text(text: str, column: Column) -> Any:
+    """The JSON value that a cell of a file without types writes for ``column``; an empty cell is null, else `INVALID`.
+
+    Booleans are written true and false in any case.
+    """
+    if text == "":
+        return None
+    if column.type in _INT_BITS:
+        return _integer(text.strip())
+    if column.type in _FLOAT_MAX:
+        return _number(text.strip())
+    if column.type == "boolean":
+        return _BOOLEANS.get(text.strip().lower(), INVALID)
+    return text
+
+
+def _integer(text: str) -> Any:
+    try:
+        return INVALID if "_" in text else int(text)
+    except ValueError:
+        return INVALID
+
+
+def _number(text: str) -> Any:
+    if text.lower() == "nan":
+        return None
+    try:
+        number = INVALID if "_" in text else float(text)
+    except ValueError:
+        return INVALID
+    return number

@@ -1,0 +1,5 @@
+"""`python -m tidemill.model_server`"""
+
+from tidemill.model_server.main import main
+
+main()

@@ -1,0 +1,112 @@
+"""The one path of every prediction, whatever transport asked: check, predict, record, answer."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge, Unavailable
+from tidemill.model_server.metrics import ServingMetrics
+from tidemill.model_server.models import ModelTable, ServedModel
+from tidemill.model_server.recording import Asker, PredictedRows, ledger_lines, output_rows, prediction_ids
+from tidemill.model_server.runtimes.base import ModelOutputs
+from tidemill.model_server.tables import InputTable
+from tidemill.model_server.validation import Columns, validate
+
+T = TypeVar("T")
+_CELLS_ON_THE_LOOP = 20_000
+"""Larger requests are checked and written out in a thread, so that others are answered meanwhile."""
+
+
+class Ledger(Protocol):
+    async def append(self, lines: bytes) -> None:
+        """Return when ``lines`` are safe; raise Unavailable when they are not."""
+
+
+@dataclass(frozen=True)
+class PredictionQuery:
+    deployment: str
+    table: InputTable
+    params: Mapping[str, Any] | None
+    asker: Asker
+
+
+class DataPlane:
+    def __init__(self, models: ModelTable, ledger: Ledger, metrics: ServingMetrics, max_rows: int) -> None:
+        self._models = models
+        self._ledger = ledger
+        self._metrics = metrics
+        self._max_rows = max_rows
+
+    async def predict(self, query: PredictionQuery) -> PredictedRows:
+        """Predict every row with one model version, and answer only when all rows are in the ledger.
+
+        Raises NotFound for an unknown deployment, Invalid for input that does not fit the signature (every place, no
+        values), TooLarge for too many rows, Unavailable while there is no model, too much waits or the ledger is full,
+        DeadlineExceeded when the model takes too long.
+        """
+        self._check_size(query.table.row_count)
+        with self._models.lease(query.deployment) as served:
+            started, outcome = time.perf_counter(), "cancelled"
+            try:
+                rows = await self._predict(served, query)
+                outcome = "ok"
+            except TidemillError as error:
+                outcome = error.code
+                raise
+            except Exception:
+                outcome = "internal"
+                raise
+            finally:
+                self._observe(served, outcome, time.perf_counter() - started)
+            self._metrics.rows.labels(*_labels(served)).inc(len(rows.outputs))
+            return rows
+
+    async def _predict(self, served: ServedModel, query: PredictionQuery) -> PredictedRows:
+        params = _known_params(served, query.params)
+        cells = query.table.row_count * len(served.columns)
+        columns = await _run(cells, lambda: validate(query.table, served.columns))
+        outputs = await served.runtime.predict(columns, params)
+        rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query.asker))
+        await self._ledger.append(lines)
+        return rows
+
+    def _check_size(self, row_count: int) -> None:
+        if row_count == 0:
+            raise Invalid("inputs_empty", "There are no rows to predict.")
+        if row_count > self._max_rows:
+            raise TooLarge("rows_too_many", f"One request may hold at most {self._max_rows} rows.")
+
+    def _observe(self, served: ServedModel, outcome: str, seconds: float) -> None:
+        labels = _labels(served)
+        self._metrics.requests.labels(*labels, outcome).inc()
+        self._metrics.duration.labels(*labels).observe(seconds)
+
+
+def _labels(served: ServedModel) -> tuple[str, str, str]:
+    return served.spec.name, served.spec.model_name, str(served.spec.model_version)
+
+
+def _known_params(served: ServedModel, params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    unknown = [name for name in params or {} if name not in served.params]
+    if unknown:
+        problems = [Problem("/params", "param_unknown", "The model does not take such a parameter.") for _ in unknown]
+        raise Invalid("params_invalid", f"{len(unknown)} parameters are not in the model's signature.", problems[:100])
+    return params or None
+
+
+def _recorded(
+    served: ServedModel, outputs: ModelOutputs, columns: Columns, asker: Asker
+) -> tuple[PredictedRows, bytes]:
+    answers = output_rows(outputs)
+    made, moment = prediction_ids(len(answers))
+    rows = PredictedRows(served.spec, made, moment, answers)
+    try:
+        return rows, ledger_lines(rows, columns, asker)
+    except (TypeError, ValueError) as error:
+        raise Unavailable("prediction_unrecordable", "The model's answer cannot be written as JSON.") from error
+
+
+async def _run(cells: int, work: Callable[[], T]) -> T:
+    return work() if cells <= _CELLS_ON_THE_LOOP else await asyncio.to_thread(work)

@@ -1,0 +1,195 @@
+"""Group commit: one thread writes what concurrent requests hand in, waits for the disk once, and answers them all.
+
+A request is answered only after its rows are on disk. What cannot be written is cut off again, so that a segment never
+holds half a line in its middle.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from tidemill.kit.errors import Unavailable
+from tidemill.model_server.ledger.segments import SegmentFolder
+
+log = logging.getLogger(__name__)
+
+_MOST_REQUESTS_TOGETHER = 1024
+_MOST_QUEUED = 8192
+_CLOSE_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class LedgerLimits:
+    """max_bytes: of unshipped rows on disk. segment_bytes: when a segment is closed. sync: wait for the disk."""
+
+    max_bytes: int
+    segment_bytes: int = 8 * 2**20
+    sync: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    lines: bytes
+    written: Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rotate:
+    done: Future[None]
+
+
+class _Stop:
+    pass
+
+
+class LedgerWriter:
+    """Appends rows durably. One writer per folder."""
+
+    def __init__(self, folder: SegmentFolder, limits: LedgerLimits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._queue: queue.Queue[_Rows | _Rotate | _Stop] = queue.Queue(_MOST_QUEUED)
+        self._number = max(folder.numbers(), default=0)
+        self._descriptor: int | None = None
+        self._size = 0
+        self._total_bytes = folder.size_bytes()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """On disk and not shipped."""
+        return self._total_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return self._total_bytes >= self._limits.max_bytes
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def closed_segments(self) -> list[int]:
+        """Numbers of the segments that are complete, oldest first."""
+        with self._lock:
+            open_number = self._number if self._descriptor is not None else None
+            return [number for number in self._folder.numbers() if number != open_number]
+
+    async def append(self, lines: bytes) -> None:
+        """Return when ``lines`` are on disk. Raises Unavailable, and then they are not in the ledger.
+
+        A request that is cancelled meanwhile may be in the ledger all the same.
+        """
+        if self.is_full:
+            raise Unavailable("ledger_full", "Too many predictions wait to be shipped; none is answered unrecorded.")
+        rows = _Rows(lines, Future())
+        self._put(rows)
+        await asyncio.wrap_future(rows.written)
+
+    async def rotate(self) -> None:
+        """Close the open segment, so that it can be shipped; does nothing if none is open."""
+        request = _Rotate(Future())
+        self._put(request)
+        await asyncio.wrap_future(request.done)
+
+    def forget(self, number: int, size_bytes: int) -> None:
+        """A shipped segment: delete it."""
+        self._folder.delete(number)
+        with self._lock:
+            self._total_bytes -= size_bytes
+
+    def close(self) -> None:
+        """Write what is queued and end. Nothing may be appended any more."""
+        self._queue.put(_Stop())
+        self._thread.join(_CLOSE_TIMEOUT_SECONDS)
+
+    def _put(self, item: _Rows | _Rotate) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            raise Unavailable("ledger_busy", "The ledger's disk is too slow for so many requests.") from None
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            batch = self._next_batch()
+            rows = [item for item in batch if isinstance(item, _Rows)]
+            stopping = any(isinstance(item, _Stop) for item in batch)
+            if rows:
+                self._commit(rows)
+            rotations = [item for item in batch if isinstance(item, _Rotate)]
+            if rotations or stopping or self._size >= self._limits.segment_bytes:
+                self._close_segment()
+            for item in rotations:
+                _settle(item.done)
+
+    def _next_batch(self) -> list[_Rows | _Rotate | _Stop]:
+        batch = [self._queue.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < _MOST_REQUESTS_TOGETHER:
+                batch.append(self._queue.get_nowait())
+        return batch
+
+    def _commit(self, rows: Sequence[_Rows]) -> None:
+        try:
+            size = self._write(b"".join(item.lines for item in rows))
+        except OSError as error:
+            log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})  # noqa: TRY400 - the number says it all
+            self._abandon()
+            failure = Unavailable("ledger_unavailable", "The ledger cannot be written; no prediction is answered.")
+            for item in rows:
+                _settle(item.written, failure)
+            return
+        with self._lock:
+            self._total_bytes += size
+        for item in rows:
+            _settle(item.written)
+
+    def _write(self, content: bytes) -> int:
+        if self._descriptor is None:
+            self._open_segment()
+        assert self._descriptor is not None
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        if self._limits.sync:
+            os.fdatasync(self._descriptor)
+        self._size += len(content)
+        return len(content)
+
+    def _open_segment(self) -> None:
+        with self._lock:
+            self._number += 1
+            self._size = 0
+            self._descriptor = self._folder.create(self._number)
+
+    def _abandon(self) -> None:
+        """After a failed write nothing is known about the file's end: cut it and go on in a new segment."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+                os.fsync(self._descriptor)
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                with contextlib.suppress(OSError):
+                    os.close(self._descriptor)
+            self._descriptor, self._size = None, 0
+
+
+def _settle(future: Future[None], failure: Exception | None = None) -> None:
+    """Answer a waiting request, unless it was cancelled meanwhile."""
+    if future.set_running_or_notify_cancel():
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(failure)

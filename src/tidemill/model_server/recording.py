@@ -1,0 +1,99 @@
+"""Predictions as answers and as lines of the ledger."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from tidemill.kit import ids
+from tidemill.model_server.ledger.lines import encode
+from tidemill.model_server.runtimes.base import ModelOutputs
+from tidemill.model_server.validation import Columns
+from tidemill.schemas.serving import DeploymentSpec
+
+_COUNTER_BITS = 30
+_RANDOM_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked, for the ledger."""
+
+    principal: str
+    request_id: str | None
+
+
+def prediction_ids(count: int) -> tuple[list[str], datetime]:
+    """UUIDv7 ids that sort in the order of the rows, and the moment (to the millisecond) that is in all of them.
+
+    The random bits are 12 for the call, a counter that begins at random, and 32 for each row.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    seed = int.from_bytes(os.urandom(6), "big")
+    head = f"{ids.PREDICTION}_{milliseconds:012x}7{seed & 0xFFF:03x}"
+    start = (seed >> 12) & ((1 << (_COUNTER_BITS - 1)) - 1)
+    tails = os.urandom(_RANDOM_BYTES * count).hex()
+    width = 2 * _RANDOM_BYTES
+    made = [
+        f"{head}{(0b10 << _COUNTER_BITS) | ((start + row) & ((1 << _COUNTER_BITS) - 1)):08x}"
+        f"{tails[row * width : (row + 1) * width]}"
+        for row in range(count)
+    ]
+    return made, datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def label_text(label: Any) -> str:
+    """A label as the key of a JSON object: texts as they are, others as JSON writes them."""
+    return label if isinstance(label, str) else orjson.dumps(label).decode()
+
+
+def output_rows(outputs: ModelOutputs) -> list[Any]:
+    """Per row what is answered and recorded: the prediction, and probabilities where the model gives them."""
+    if outputs.probabilities is None or outputs.classes is None:
+        return [{"prediction": value} for value in outputs.prediction]
+    labels = [label_text(label) for label in outputs.classes]
+    return [
+        {"prediction": value, "probabilities": dict(zip(labels, row, strict=True))}
+        for value, row in zip(outputs.prediction, outputs.probabilities, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedRows:
+    """One request's rows, in order."""
+
+    spec: DeploymentSpec
+    prediction_ids: Sequence[str]
+    predicted_at: datetime
+    outputs: Sequence[Any]
+
+
+def ledger_lines(rows: PredictedRows, columns: Columns, asker: Asker) -> bytes:
+    """The lines that go to the ledger. NaN is written as null."""
+    spec, names = rows.spec, list(columns)
+    shared = {
+        "predicted_at": rows.predicted_at.isoformat(timespec="milliseconds"),
+        "deployment": spec.name,
+        "model_name": spec.model_name,
+        "model_version": spec.model_version,
+        "request_id": asker.request_id,
+        "principal": asker.principal,
+    }
+    values = zip(*columns.values(), strict=True)
+    return b"".join(
+        encode(
+            orjson.dumps(
+                {
+                    "prediction_id": prediction_id,
+                    **shared,
+                    "inputs": dict(zip(names, inputs, strict=True)),
+                    "output": output,
+                }
+            )
+        )
+        for prediction_id, inputs, output in zip(rows.prediction_ids, values, rows.outputs, strict=True)
+    )

@@ -1,0 +1,193 @@
+"""Foreign models: each in a process of its own, so that its code, its libraries and its crashes stay there.
+
+One request at a time goes through a socket; the others wait in a bounded queue. A process that dies or does not answer
+in time is replaced, with growing pauses while it keeps dying.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable, from_record
+from tidemill.model_server.runtimes.base import ModelOutputs
+from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
+from tidemill.model_server.validation import Columns
+
+log = logging.getLogger(__name__)
+
+_MODULE = "tidemill.model_server.runtimes.child_main"
+_LOAD_TIMEOUT_SECONDS = 180
+_MOST_WAITING = 256
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 15.0
+_STEADY_SECONDS = 30.0
+_KEPT_FROM_MODELS = ("TIDEMILL_", "AWS_", "PG")
+"""Variables whose names begin so hold our credentials and addresses, which are no business of a model's code."""
+
+
+@dataclass(frozen=True)
+class ModelOrder:
+    """What a model's process is told. types: column to the signature's type."""
+
+    directory: Path
+    flavor: str
+    types: Mapping[str, str]
+    timeout_seconds: float
+
+
+@dataclass
+class _Process:
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    started_at: float
+
+    async def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Raises EOFError or OSError when the process is gone."""
+        self.writer.write(packed(message))
+        await self.writer.drain()
+        return await self.receive()
+
+    async def receive(self) -> dict[str, Any]:
+        header = await self.reader.readexactly(HEADER_BYTES)
+        return unpacked(await self.reader.readexactly(body_length(header)))
+
+    async def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.writer.close()
+        await self.process.wait()
+
+
+class ChildRuntime:
+    def __init__(self, order: ModelOrder) -> None:
+        self._order = order
+        self._turn = asyncio.Lock()
+        self._ready = asyncio.Event()
+        self._process: _Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._exchanges: set[asyncio.Task[dict[str, Any]]] = set()
+        self.restarts = 0
+
+    @staticmethod
+    async def load(order: ModelOrder) -> "ChildRuntime":
+        """Start the process and load the model in it. Raises what loading raised there."""
+        runtime = ChildRuntime(order)
+        first = await _start(order)
+        runtime._process = first
+        runtime._ready.set()
+        runtime._keeper = asyncio.create_task(runtime._keep(first))
+        return runtime
+
+    @property
+    def process_id(self) -> int | None:
+        return self._process.process.pid if self._process else None
+
+    async def predict(self, columns: Columns, params: Mapping[str, Any] | None) -> ModelOutputs:
+        if self._waiting >= _MOST_WAITING:
+            raise Unavailable("model_busy", "Too many requests wait for the model.")
+        message = {"columns": {name: list(values) for name, values in columns.items()}, "params": params}
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._order.timeout_seconds):
+                answer = await self._exchange(message)
+        except TimeoutError:
+            raise DeadlineExceeded("predict_timeout", "The model did not answer in time.") from None
+        finally:
+            self._waiting -= 1
+        if "error" in answer:
+            raise from_record(answer["error"])
+        classes = answer["classes"]
+        return ModelOutputs(answer["prediction"], answer["probabilities"], None if classes is None else tuple(classes))
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        if self._process is not None:
+            await self._process.end()
+
+    async def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        async with self._turn:
+            await self._ready.wait()
+            process = self._process
+            assert process is not None
+            task = asyncio.create_task(process.exchange(message))
+            self._exchanges.add(task)
+            task.add_done_callback(self._exchanges.discard)
+            try:
+                return await task
+            except (EOFError, OSError):
+                self._ready.clear()
+                raise Unavailable("model_process_died", "The model's process ended; it is being replaced.") from None
+            except asyncio.CancelledError:
+                self._ready.clear()  # its answer would be taken for that of the next request
+                await process.end()
+                raise
+
+    async def _keep(self, process: _Process) -> None:
+        """Replace the process whenever it ends."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await process.process.wait()
+            self._ready.clear()
+            process.writer.close()
+            pause = _FIRST_PAUSE_SECONDS if time.monotonic() - process.started_at > _STEADY_SECONDS else pause
+            log.warning("A model's process ended and is replaced", extra={"status": process.process.returncode})
+            while True:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                try:
+                    process = await _start(self._order)
+                except TidemillError as error:
+                    log.error("A model's process cannot be replaced", extra={"reason": error.code})  # noqa: TRY400 - the code says it
+                else:
+                    break
+            self.restarts += 1
+            self._process = process
+            self._ready.set()
+
+
+async def _start(order: ModelOrder) -> _Process:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", _MODULE, str(theirs.fileno()), str(os.getpid()),
+            pass_fds=(theirs.fileno(),), start_new_session=True, env=_environment(),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    child = _Process(process, reader, writer, time.monotonic())
+    message = {"directory": str(order.directory), "flavor": order.flavor, "types": dict(order.types)}
+    try:
+        async with asyncio.timeout(_LOAD_TIMEOUT_SECONDS):
+            answer = await child.exchange(message)
+    except TimeoutError:
+        await child.end()
+        raise DeadlineExceeded("model_load_timeout", "The model was not loaded in time.") from None
+    except (EOFError, OSError):
+        await child.end()
+        raise Unavailable("model_process_died", "The model's process ended while loading the model.") from None
+    except BaseException:
+        await child.end()
+        raise
+    if "error" in answer:
+        await child.end()
+        raise from_record(answer["error"])
+    return child
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_KEPT_FROM_MODELS)}
+    return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}

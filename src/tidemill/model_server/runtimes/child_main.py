@@ -1,0 +1,75 @@
+"""A model's own process: ``python -m tidemill.model_server.runtimes.child_main FD PARENT_PID``.
+
+Loads one model and answers one request after another over a socket. Ends when the model server is gone.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from tidemill.adapters.model_loading import LoadedModel, load_model
+from tidemill.kit.errors import Invalid, TidemillError, to_record
+from tidemill.model_server.runtimes.frames import build_frame, plain_outputs
+from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as incoming:
+        _serve(channel, incoming)
+
+
+def _serve(channel: socket.socket, incoming: IO[bytes]) -> None:
+    order = _receive(incoming)
+    if order is None:
+        return
+    try:
+        model = load_model(Path(order["directory"]), order["flavor"])
+    except Exception as error:  # noqa: BLE001 - loading runs code of the model's maker
+        channel.sendall(packed({"error": to_record(_told(error, "model_not_loadable"))}))
+        return
+    channel.sendall(packed({"ready": True}))
+    while (request := _receive(incoming)) is not None:
+        channel.sendall(_answer(model, order["types"], request))
+
+
+def _answer(model: LoadedModel, types: dict[str, str], request: dict[str, Any]) -> bytes:
+    try:
+        outputs = plain_outputs(model.predict(build_frame(request["columns"], types), request["params"]))
+        return packed(
+            {
+                "prediction": outputs.prediction,
+                "probabilities": outputs.probabilities,
+                "classes": outputs.classes,
+            }
+        )
+    except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
+        return packed({"error": to_record(_told(error, "model_failed"))})
+
+
+def _told(error: Exception, code: str) -> TidemillError:
+    if isinstance(error, TidemillError):
+        return error
+    return Invalid(code, f"The model failed ({type(error).__name__}).")
+
+
+def _receive(incoming: IO[bytes]) -> dict[str, Any] | None:
+    header = incoming.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES:
+        return None
+    length = body_length(header)
+    body = incoming.read(length)
+    return unpacked(body) if len(body) == length else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Messages between the model server and a model's own process: a length of four bytes, then JSON."""
+
+import struct
+from typing import Any
+
+import orjson
+
+HEADER_BYTES = 4
+MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+def packed(message: dict[str, Any]) -> bytes:
+    body = orjson.dumps(message, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return struct.pack(">I", len(body)) + body
+
+
+def body_length(header: bytes) -> int:
+    return int(struct.unpack(">I", header)[0])
+
+
+def unpacked(body: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = orjson.loads(body)
+    return message

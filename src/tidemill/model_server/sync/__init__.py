@@ -1,0 +1,1 @@
+"""Follows the api: what to serve, whose keys to accept, which bundles to load."""

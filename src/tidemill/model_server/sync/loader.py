@@ -1,0 +1,181 @@
+"""Brings what is loaded in line with what is wanted: the new model beside the old one, then one swap, then the rest.
+
+A model that cannot be loaded leaves the old one serving; it is tried again, with growing pauses.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.model_server.metrics import ServingMetrics
+from tidemill.model_server.models import ModelTable, ServedModel, identity_of
+from tidemill.model_server.runtimes.base import Runtime
+from tidemill.model_server.sync.bundles import BundleCache
+from tidemill.schemas.serving import DeploymentSpec, LoadStatus
+
+log = logging.getLogger(__name__)
+
+StartRuntime = Callable[[Path, DeploymentSpec], Awaitable[Runtime]]
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+@dataclass
+class _Failure:
+    """Why a wanted version is not loaded, and when it is tried again."""
+
+    identity: tuple[str, int, str]
+    error: TidemillError
+    attempts: int
+    next_at: float
+
+
+@dataclass
+class Wanted:
+    """The last known snapshot's deployments. unresolved: go on with what is loaded."""
+
+    specs: dict[str, DeploymentSpec] = field(default_factory=dict)
+    unresolved: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(specs: Sequence[DeploymentSpec], unresolved: Sequence[str] = ()) -> "Wanted":
+        return Wanted({spec.name: spec for spec in specs}, frozenset(unresolved))
+
+
+class Loader:
+    """``on_change`` is told, as specs, what is served after each swap or removal."""
+
+    def __init__(
+        self,
+        models: ModelTable,
+        bundles: BundleCache,
+        start_runtime: StartRuntime,
+        metrics: ServingMetrics,
+        on_change: Callable[[list[DeploymentSpec]], None],
+    ) -> None:
+        self._models = models
+        self._bundles = bundles
+        self._start_runtime = start_runtime
+        self._metrics = metrics
+        self._on_change = on_change
+        self._wanted = Wanted()
+        self._failures: dict[str, _Failure] = {}
+        self._wake = asyncio.Event()
+        self.is_settled = False
+        """True once everything wanted at the start was loaded or found not to load."""
+
+    def want(self, wanted: Wanted) -> None:
+        """Serve this from now on, as soon as it is loaded."""
+        self._wanted = wanted
+        self._models.expect(set(wanted.specs) | wanted.unresolved)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Load until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.reconcile()
+            self.is_settled = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_seconds()):
+                    await self._wake.wait()
+
+    async def reconcile(self) -> None:
+        """One pass over everything wanted."""
+        gone = set(self._models.names()) - set(self._wanted.specs) - self._wanted.unresolved
+        for name in gone:
+            self._models.remove(name)
+        for name in set(self._failures) - set(self._wanted.specs):
+            del self._failures[name]
+        changed = bool(gone)
+        for name in list(self._wanted.specs):
+            spec = self._wanted.specs.get(name)  # it may have changed while another one was loaded
+            if spec is not None and self._is_due(spec):
+                changed = await self._load(spec) or changed
+        if changed:
+            self._changed()
+
+    async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
+        """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
+        for spec in specs:
+            await self._load(spec)
+        self._failures.clear()
+
+    def statuses(self) -> list[LoadStatus]:
+        return [self._status(name) for name in sorted(set(self._wanted.specs) | self._wanted.unresolved)]
+
+    def _status(self, name: str) -> LoadStatus:
+        spec, served, failure = self._wanted.specs.get(name), self._models.find(name), self._failures.get(name)
+        status = LoadStatus(
+            name=name,
+            state="ready" if served and (spec is None or served.identity == identity_of(spec)) else "loading",
+            model_name=served.spec.model_name if served else None,
+            model_version=served.spec.model_version if served else None,
+            wanted_version=spec.model_version if spec else None,
+        )
+        if failure is not None and status.state != "ready":
+            status.state, status.error_code, status.error_detail = "failed", failure.error.code, failure.error.detail
+        return status
+
+    def _is_due(self, spec: DeploymentSpec) -> bool:
+        served = self._models.find(spec.name)
+        if served is not None and served.identity == identity_of(spec):
+            self._failures.pop(spec.name, None)
+            return False
+        failure = self._failures.get(spec.name)
+        return failure is None or failure.identity != identity_of(spec) or failure.next_at <= time.monotonic()
+
+    async def _load(self, spec: DeploymentSpec) -> bool:
+        fields = {"deployment": spec.name, "model": spec.model_name, "version": spec.model_version}
+        started = time.perf_counter()
+        try:
+            served = await self._loaded(spec)
+        except TidemillError as error:
+            self._remember_failure(spec, error)
+            self._metrics.loads.labels(spec.name, "failed").inc()
+            log.error("A model cannot be loaded", extra={**fields, "reason": error.code})  # noqa: TRY400 - the code says it
+            return False
+        self._models.swap(spec.name, served)
+        self._failures.pop(spec.name, None)
+        self._metrics.loads.labels(spec.name, "ok").inc()
+        log.info("Serving a model", extra={**fields, "duration_ms": round((time.perf_counter() - started) * 1000)})
+        return True
+
+    async def _loaded(self, spec: DeploymentSpec) -> ServedModel:
+        try:
+            folder = await self._bundles.unpacked(spec.bundle_sha256, spec.bundle_size_bytes)
+        except OSError as error:
+            reason = f"The local disk failed ({type(error).__name__}, number {error.errno})."
+            raise Unavailable("disk_unavailable", reason) from error
+        try:
+            runtime = await self._start_runtime(folder, spec)
+        except BaseException as error:
+            self._bundles.remove_unpacked(folder)
+            if isinstance(error, Exception) and not isinstance(error, TidemillError):
+                raise TidemillError("model_not_loadable", f"Loading failed ({type(error).__name__}).") from error
+            raise
+        return ServedModel(spec, runtime, on_free=lambda: self._bundles.remove_unpacked(folder))
+
+    def _remember_failure(self, spec: DeploymentSpec, error: TidemillError) -> None:
+        before = self._failures.get(spec.name)
+        same = before is not None and before.identity == identity_of(spec)
+        attempts = before.attempts + 1 if before is not None and same else 1
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10), _LONGEST_PAUSE_SECONDS)
+        self._failures[spec.name] = _Failure(identity_of(spec), error, attempts, time.monotonic() + pause)
+
+    def _pause_seconds(self) -> float | None:
+        """Until the next attempt; None to wait for news."""
+        if not self._failures:
+            return None
+        return max(0.05, min(failure.next_at for failure in self._failures.values()) - time.monotonic())
+
+    def _changed(self) -> None:
+        specs = [served.spec for name in self._models.names() if (served := self._models.find(name)) is not None]
+        self._on_change(specs)
+        wanted = {spec.bundle_sha256 for spec in self._wanted.specs.values()}
+        self._bundles.keep_only(wanted | {spec.bundle_sha256 for spec in specs})

@@ -1,0 +1,126 @@
+"""MLflow's scoring protocol, for clients that know it: ``/invocations``, ``/ping``, ``/health``, ``/version``."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from tidemill import __version__
+from tidemill.kit.errors import Conflict, Invalid, NotFound, Problem, Unsupported
+from tidemill.kit.names import NAME_PATTERN, Name
+from tidemill.model_server.dataplane import PredictionQuery
+from tidemill.model_server.recording import PredictedRows
+from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
+from tidemill.model_server.transports.csv_table import CsvTable
+from tidemill.model_server.transports.server import (
+    Caller,
+    Serving,
+    ServingDep,
+    answer,
+    asker,
+    media_type,
+    parsed_json,
+)
+from tidemill.schemas.predictions import InvocationsReply
+
+router = APIRouter(tags=["mlflow"])
+_FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {"schema": {"type": "string"}}},
+    }
+}
+OptionalName = Annotated[str | None, Query(alias="deployment", pattern=NAME_PATTERN)]
+OptionalNameHeader = Annotated[str | None, Header(alias="X-Deployment", pattern=NAME_PATTERN)]
+
+
+@router.post("/invocations", operation_id="invocations", response_model=InvocationsReply, openapi_extra=_BODY)
+async def invoke(
+    request: Request,
+    serving: ServingDep,
+    caller: Caller,
+    deployment: OptionalName = None,
+    x_deployment: OptionalNameHeader = None,
+) -> Response:
+    """Predict as MLflow's scoring server does, with the only deployment there is, or the one that is named."""
+    return await _invoke(request, serving, caller, deployment or x_deployment or _only_one(serving))
+
+
+@router.post(
+    "/deployments/{name}/invocations",
+    operation_id="invocations_of_deployment",
+    response_model=InvocationsReply,
+    openapi_extra=_BODY,
+)
+async def invoke_named(name: Name, request: Request, serving: ServingDep, caller: Caller) -> Response:
+    """Predict as MLflow's scoring server does, with the named deployment."""
+    return await _invoke(request, serving, caller, name)
+
+
+@router.get("/ping", operation_id="mlflow_ping", response_class=PlainTextResponse)
+@router.get("/health", operation_id="mlflow_health", response_class=PlainTextResponse)
+async def ping() -> PlainTextResponse:
+    """Whether this process answers."""
+    return PlainTextResponse("\n")
+
+
+@router.get("/version", operation_id="mlflow_version", response_class=PlainTextResponse)
+async def version() -> PlainTextResponse:
+    """Tidemill's version."""
+    return PlainTextResponse(__version__)
+
+
+async def _invoke(request: Request, serving: Serving, caller: Caller, name: str) -> Response:
+    body = await request.body()
+    with serving.models.lease(name) as served:
+        if media_type(request) == "text/csv":
+            table: InputTable = CsvTable(body, served.columns)
+            params = None
+        else:
+            table, params = _table(_checked(request, body))
+        rows = await serving.data_plane.predict(PredictionQuery(name, table, params, asker(caller)))
+    return answer(rows.spec, reply_body(rows))
+
+
+def reply_body(rows: PredictedRows) -> dict[str, Any]:
+    return {
+        "predictions": [output["prediction"] for output in rows.outputs],
+        "prediction_ids": rows.prediction_ids,
+    }
+
+
+def _only_one(serving: Serving) -> str:
+    names = serving.models.names()
+    if not names:
+        raise NotFound("deployment_not_found", "There is no deployment.")
+    if len(names) > 1:
+        raise Conflict("deployment_ambiguous", "There are several deployments: name one, ?deployment=NAME.")
+    return names[0]
+
+
+def _checked(request: Request, body: bytes) -> dict[str, Any]:
+    if media_type(request) not in ("application/json", ""):
+        raise Unsupported("media_type_unsupported", "Send application/json or text/csv.")
+    content = parsed_json(body)
+    if not isinstance(content, dict):
+        raise Invalid("request_invalid", "The body is an object.")
+    given = [name for name in _FORMATS if name in content]
+    if len(given) != 1:
+        raise Invalid("request_invalid", f"The body has exactly one of the members {', '.join(_FORMATS)}.")
+    if not set(content) <= {given[0], "params"}:
+        raise Invalid("request_invalid", f"Beside {given[0]} the body may only have params.")
+    return content
+
+
+def _table(content: dict[str, Any]) -> tuple[InputTable, dict[str, Any] | None]:
+    params = content.pop("params", None)
+    if params is not None and not isinstance(params, dict):
+        raise Invalid("params_invalid", "params is an object.", [Problem("/params", "not_an_object", "Not an object.")])
+    name, value = content.popitem()
+    at = f"/{name}"
+    if name == "dataframe_split":
+        return SplitTable(value, at), params
+    if name == "inputs" and isinstance(value, dict):
+        return ColumnsTable(value, at), params
+    return RecordsTable(value, at), params

@@ -1,0 +1,62 @@
+"""What every transport needs of its process, and what all their answers share."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, Request, Response
+
+from tidemill.auth.principal import Principal
+from tidemill.kit.errors import Malformed
+from tidemill.kit.logging import current_request_id
+from tidemill.model_server.access import KeyRing
+from tidemill.model_server.dataplane import DataPlane
+from tidemill.model_server.models import ModelTable
+from tidemill.model_server.recording import Asker
+from tidemill.schemas.serving import DeploymentSpec
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Built by main, handed to the transports."""
+
+    data_plane: DataPlane
+    models: ModelTable
+    keys: KeyRing
+
+
+def get_serving(request: Request) -> Serving:
+    serving = request.app.state.serving
+    assert isinstance(serving, Serving)
+    return serving
+
+
+ServingDep = Annotated[Serving, Depends(get_serving)]
+
+
+async def predicting_principal(request: Request, serving: ServingDep) -> Principal:
+    return serving.keys.authenticate(request.headers.get("authorization"))
+
+
+Caller = Annotated[Principal, Depends(predicting_principal)]
+
+
+def asker(principal: Principal) -> Asker:
+    return Asker(principal.key_id, current_request_id())
+
+
+def parsed_json(body: bytes) -> Any:
+    """Raises Malformed with the place, never the content."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed("body_not_json", f"The body is not JSON (line {error.lineno}, column {error.colno}).") from None
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def answer(spec: DeploymentSpec, body: Any) -> Response:
+    headers = {"X-Model-Name": spec.model_name, "X-Model-Version": str(spec.model_version)}
+    return Response(orjson.dumps(body), media_type="application/json", headers=headers)

@@ -1,0 +1,1 @@
+"""`tidemill up`: every process of the platform on one machine, supervised, in one data directory."""

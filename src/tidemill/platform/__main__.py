@@ -1,0 +1,5 @@
+"""`python -m tidemill.platform`"""
+
+from tidemill.platform.main import main
+
+main()

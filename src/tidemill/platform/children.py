@@ -1,0 +1,137 @@
+"""One supervised child process: started, watched, restarted, stopped, its output kept in a bounded log."""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+Ready = Callable[[], Awaitable[bool]]
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 10.0
+_STEADY_SECONDS = 60.0
+_LOG_BYTES = 16 * 2**20
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """How to run a child.
+
+    ready: true when it can do its work. stop_signal: asks it to end. grace_seconds: until it is killed.
+    user: run as this user. before_start: runs before every start, such as a clean-up.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    ready: Ready
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_seconds: float = 25
+    user: str | None = None
+    directory: Path | None = None
+
+
+@dataclass
+class Child:
+    """The running side of a `ChildSpec`."""
+
+    spec: ChildSpec
+    log_file: Path
+    on_restart: Callable[[str, int], None]
+    restarts: int = 0
+    process: asyncio.subprocess.Process | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _tail: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        await self._spawn()
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.spec.name}")
+
+    async def stop(self) -> None:
+        """Ask the child to end; kill it when it does not in time. Its log is complete afterwards."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        if self.process is not None and self.process.returncode is None:
+            await self._end(self.process)
+        await asyncio.gather(*self._tail, return_exceptions=True)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.spec.stop_signal)
+        try:
+            async with asyncio.timeout(self.spec.grace_seconds):
+                await process.wait()
+        except TimeoutError:
+            log.warning("Killed", extra={"child": self.spec.name})
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _spawn(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            *self.spec.command,
+            env=dict(self.spec.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self.spec.directory,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid(), self.spec.stop_signal),
+            **({"user": self.spec.user, "group": self.spec.user, "extra_groups": []} if self.spec.user else {}),  # type: ignore[arg-type]
+        )
+        assert self.process.stdout is not None
+        self._tail = [asyncio.create_task(keep_log(self.process.stdout, self.log_file))]
+
+    async def _watch(self) -> None:
+        wait_seconds = _FIRST_WAIT_SECONDS
+        while True:
+            assert self.process is not None
+            started = time.monotonic()
+            code = await self.process.wait()
+            wait_seconds = _FIRST_WAIT_SECONDS if time.monotonic() - started > _STEADY_SECONDS else wait_seconds
+            self.restarts += 1
+            self.on_restart(self.spec.name, code)
+            await asyncio.sleep(wait_seconds)  # `stop` cancels this task before it ends the process
+            wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
+            await self._spawn()
+
+
+def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
+    """Runs in the child before the program: the kernel signals it when the supervisor dies, even by kill -9."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+async def keep_log(stream: asyncio.StreamReader, file: Path) -> None:
+    """Append what a child prints to ``file``; a full file becomes ``file.1``, so that logs stay bounded."""
+    out = file.open("ab")
+    try:
+        while chunk := await stream.read(1 << 16):
+            if out.tell() + len(chunk) > _LOG_BYTES:
+                out.close()
+                file.replace(file.with_name(file.name + ".1"))
+                out = file.open("ab")
+            try:
+                out.write(chunk)
+                out.flush()
+            except OSError:
+                continue  # a full disk must not block the child
+    finally:
+        with contextlib.suppress(OSError):
+            out.close()

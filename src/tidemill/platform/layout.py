@@ -1,0 +1,63 @@
+"""Where `tidemill up` keeps what, below its data directory."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_LONGEST_SOCKET_PATH = 90  # the kernel allows 107 bytes, PostgreSQL adds "/.s.PGSQL.5432"
+
+
+@dataclass(frozen=True)
+class Layout:
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "postgres"
+
+    @property
+    def sockets(self) -> Path:
+        """PostgreSQL's socket directory; elsewhere when the data directory's path is too long for a socket."""
+        inside = self.root / "run"
+        if len(str(inside)) <= _LONGEST_SOCKET_PATH:
+            return inside
+        digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"tidemill-{digest}"
+
+    @property
+    def objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def model_server(self) -> Path:
+        return self.root / "model-server"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "scratch"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def admin_key(self) -> Path:
+        return self.root / "admin.key"
+
+    @property
+    def serving_key(self) -> Path:
+        return self.root / "serving.key"
+
+    @property
+    def addresses(self) -> Path:
+        return self.root / "addresses.json"
+
+    def create(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in (self.objects, self.model_server, self.scratch, self.logs):
+            folder.mkdir(exist_ok=True, mode=0o700)

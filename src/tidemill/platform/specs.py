@@ -1,0 +1,130 @@
+"""What runs on one machine: each process's command, settings and readiness."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tidemill.platform import postgres
+from tidemill.platform.children import ChildSpec, Ready
+from tidemill.platform.layout import Layout
+from tidemill.platform.ports import Ports
+
+_MLFLOW_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+    "DO_NOT_TRACK": "true",
+}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the platform answers."""
+
+    api: str
+    model_server: str
+    worker: str
+    mlflow: str
+
+    @staticmethod
+    def of(ports: Ports, host: str) -> "Addresses":
+        return Addresses(**{name: f"http://{host}:{port}" for name, port in vars(ports).items()})
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that the specs need to know of one `tidemill up`."""
+
+    layout: Layout
+    ports: Ports
+    host: str
+    addresses: Addresses
+    http: httpx.AsyncClient
+
+
+def _ready(site: Site, url: str, route: str) -> Ready:
+    async def check() -> bool:
+        try:
+            return (await site.http.get(url + route)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return check
+
+
+def environment_of(site: Site) -> dict[str, str]:
+    """Settings of every Tidemill process; what the caller set stays, except what ties the parts together."""
+    layout = site.layout
+    ours = {
+        "TIDEMILL_DATA_DIR": str(layout.root),
+        "TIDEMILL_DATABASE__URL": postgres.url(layout, "tidemill"),
+        "TIDEMILL_MLFLOW__URL": site.addresses.mlflow,
+        "TIDEMILL_API__HOST": site.host,
+        "TIDEMILL_API__PORT": str(site.ports.api),
+        "TIDEMILL_MODEL_SERVER__HOST": site.host,
+        "TIDEMILL_MODEL_SERVER__PORT": str(site.ports.model_server),
+        "TIDEMILL_MODEL_SERVER__API_URL": site.addresses.api,
+        "TIDEMILL_MODEL_SERVER__KEY_FILE": str(layout.serving_key),
+        "TIDEMILL_MODEL_SERVER__STATE_DIR": str(layout.model_server),
+        "TIDEMILL_WORKER__HOST": site.host,
+        "TIDEMILL_WORKER__PORT": str(site.ports.worker),
+        "TIDEMILL_WORKER__SCRATCH_DIR": str(layout.scratch),
+        "PYTHONUNBUFFERED": "1",
+    }
+    inherited = dict(os.environ)
+    ours["TIDEMILL_OBJECT_STORE__URL"] = inherited.get("TIDEMILL_OBJECT_STORE__URL", f"file://{layout.objects}")
+    return inherited | ours
+
+
+def all_specs(site: Site, environment: Mapping[str, str]) -> list[ChildSpec]:
+    """In the order of starting, after PostgreSQL; stopped in reverse."""
+    return [_mlflow(site, environment), *(_process(site, environment, *part) for part in _parts(site))]
+
+
+def _parts(site: Site) -> list[tuple[str, str, str, dict[str, str]]]:
+    addresses = site.addresses
+    return [
+        ("api", "tidemill.api", addresses.api, {}),
+        ("model-server", "tidemill.model_server", addresses.model_server, _ONE_THREAD),
+        ("worker", "tidemill.worker", addresses.worker, {}),
+    ]
+
+
+def _process(
+    site: Site, environment: Mapping[str, str], name: str, module: str, url: str, extra: dict[str, str]
+) -> ChildSpec:
+    return ChildSpec(
+        name=name,
+        command=[sys.executable, "-m", module],
+        environment={**environment, **extra},
+        ready=_ready(site, url, "/readyz"),
+    )
+
+
+def _mlflow(site: Site, environment: Mapping[str, str]) -> ChildSpec:
+    command = [
+        sys.executable, "-m", "tidemill.platform.mlflow_server",
+        "--backend-store-uri", postgres.url(site.layout, "mlflow"),
+        "--artifacts-destination", _artifacts(environment["TIDEMILL_OBJECT_STORE__URL"]),
+        "--host", site.host, "--port", str(site.ports.mlflow),
+    ]  # fmt: skip
+    return ChildSpec(
+        name="mlflow",
+        command=command,
+        environment={**environment, **_MLFLOW_ENVIRONMENT, **_ONE_THREAD},
+        ready=_ready(site, site.addresses.mlflow, "/health"),
+    )
+
+
+def _artifacts(store_url: str) -> str:
+    """MLflow's artifacts live in the same object store, under their own prefix."""
+    if store_url.startswith("file://"):
+        folder = Path(store_url.removeprefix("file://")).resolve() / "mlflow"
+        folder.mkdir(parents=True, exist_ok=True)
+        return f"file://{folder}"
+    return store_url.rstrip("/") + "/mlflow"

@@ -1,0 +1,45 @@
+"""Pages of results: keyset cursors, opaque to callers."""
+
+import base64
+import binascii
+import json
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import Field
+
+from tidemill.kit.errors import Invalid
+from tidemill.schemas.base import Reply, Schema
+
+T = TypeVar("T")
+MAX_PAGE_SIZE = 500
+
+
+class PageQuery(Schema):
+    page_size: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)] = 50
+    """Most items in one answer."""
+    page_token: Annotated[str | None, Field(max_length=1024)] = None
+    """``next_page_token`` of the page before."""
+
+    def after(self) -> list[str | int | float] | None:
+        """The position encoded in ``page_token``; None for the first page. Raises Invalid for a foreign token."""
+        return decode_token(self.page_token) if self.page_token else None
+
+
+class Page(Reply, Generic[T]):
+    items: list[T]
+    next_page_token: str | None = None
+    """Absent on the last page."""
+
+
+def encode_token(position: list[str | int | float]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def decode_token(token: str) -> list[str | int | float]:
+    try:
+        position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (binascii.Error, ValueError):
+        position = None
+    if not isinstance(position, list) or not all(isinstance(part, (str, int, float)) for part in position):
+        raise Invalid("page_token_invalid", "The page token is not one of ours.")
+    return position

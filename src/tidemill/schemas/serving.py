@@ -1,0 +1,96 @@
+"""What api and model server tell each other."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tidemill.schemas.base import Reply
+from tidemill.schemas.deployments import ServerState
+
+MAX_DEPLOYMENTS = 1_000
+MAX_KEYS = 10_000
+_Id = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class DeploymentSpec(Reply):
+    """All that a model server must know to serve a deployment."""
+
+    name: str
+    model_name: str
+    model_version: int
+    reference: str
+    flavor: str
+    task: str | None
+    target: str | None
+    classes: list[Any] | None
+    signature: dict[str, Any]
+    bundle_sha256: str
+    bundle_size_bytes: int
+
+
+class KeySpec(Reply):
+    """A key and what it may do, for a model server to check by itself."""
+
+    id: str
+    secret_sha256: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class Snapshot(Reply):
+    """What to serve, and who may ask."""
+
+    deployments: list[DeploymentSpec]
+    unresolved: list[str] = Field(default_factory=list)
+    """Deployments whose reference means no version now; whoever serves them goes on with what they have."""
+    keys: list[KeySpec]
+
+
+class LoadStatus(Reply):
+    """One deployment as a model server has it."""
+
+    name: _Id
+    state: ServerState
+    model_name: str | None = None
+    model_version: int | None = None
+    """What it serves now."""
+    wanted_version: int | None = None
+    error_code: str | None = None
+    error_detail: Annotated[str | None, Field(max_length=2000)] = None
+
+
+class ServerReport(Reply):
+    """Sent by a model server when something changed, and every few seconds."""
+
+    server_id: _Id
+    version: str
+    started_at: datetime
+    deployments: Annotated[list[LoadStatus], Field(max_length=MAX_DEPLOYMENTS)]
+    keys_used: Annotated[dict[_Id, datetime], Field(default_factory=dict, max_length=MAX_KEYS)]
+    """Last use of each key since the last report."""
+    ledger_waiting_bytes: int = 0
+    ledger_rejected_rows: int = 0
+
+
+class Acknowledged(Reply):
+    status: str = "ok"
+
+
+class RejectedRow(Reply):
+    """A line of a segment that can never be stored."""
+
+    line: int
+    """Counted from 1."""
+    code: str
+    detail: str
+
+
+class SegmentReceipt(Reply):
+    """What became of the lines of a shipped segment. All that are not in ``rejected`` are committed."""
+
+    received: int
+    stored: int
+    duplicates: int
+    """Lines that were there already."""
+    rejected: list[RejectedRow]

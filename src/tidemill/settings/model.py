@@ -1,0 +1,145 @@
+"""Every setting of every process, with its default, unit and meaning.
+
+A setting ``database.pool_size`` is the variable ``TIDEMILL_DATABASE__POOL_SIZE``; ``..._FILE`` names a file that
+holds the value instead, for secrets.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DatabaseSettings(Section):
+    url: SecretStr = SecretStr("postgresql+psycopg:///tidemill")
+    """SQLAlchemy address of the platform's PostgreSQL database, with the driver ``postgresql+psycopg``."""
+    optuna_url: SecretStr | None = None
+    """Where Optuna keeps its studies; by default the schema ``optuna`` of the platform's database."""
+    pool_size: PositiveInt = 5
+    """Connections kept open by one process."""
+    pool_overflow: Annotated[int, Field(ge=0)] = 10
+    """Connections opened above ``pool_size`` under load."""
+    connect_timeout_seconds: PositiveInt = 5
+    """How long to wait for a new connection."""
+    statement_timeout_seconds: PositiveInt = 30
+    """PostgreSQL ends a statement of the api after this time."""
+
+
+class ObjectStoreSettings(Section):
+    url: str = "file://./tidemill-data/objects"
+    """``file:///directory``, ``s3://bucket/prefix`` or ``memory://``. S3 credentials come from ``AWS_*``."""
+    endpoint: str | None = None
+    """Address of an S3 server that is not AWS, such as ``http://minio:9000``."""
+    region: str = "us-east-1"
+    """Region named in S3 signatures."""
+    access_key_id: SecretStr | None = None
+    """S3 access key; by default ``AWS_ACCESS_KEY_ID``."""
+    secret_access_key: SecretStr | None = None
+    """S3 secret key; by default ``AWS_SECRET_ACCESS_KEY``."""
+    timeout_seconds: Seconds = 60
+    """One request to the store."""
+    retries: Annotated[int, Field(ge=0)] = 4
+    """How often a failed request to the store is tried again."""
+
+
+class MlflowSettings(Section):
+    url: str = "http://127.0.0.1:5000"
+    """Address of the MLflow tracking server."""
+    timeout_seconds: Seconds = 30
+    """One request to MLflow."""
+    token: SecretStr | None = None
+    """Bearer token sent to MLflow, where a proxy in front of it asks for one."""
+
+
+class ApiSettings(Section):
+    host: str = "127.0.0.1"
+    """Address the api listens on."""
+    port: Port = 8000
+    """Port the api listens on."""
+    max_body_bytes: PositiveInt = 16 * 2**20
+    """Largest request body of every route but uploads."""
+    max_upload_bytes: PositiveInt = 50 * 2**30
+    """Largest file of a dataset upload."""
+
+
+class ModelServerSettings(Section):
+    host: str = "127.0.0.1"
+    """Address the model server listens on."""
+    port: Port = 8001
+    """Port the model server listens on."""
+    api_url: str = "http://127.0.0.1:8000"
+    """Where the model server learns what to serve and ships its ledger to."""
+    key: SecretStr | None = None
+    """API key of the model server, with the scope ``serving``."""
+    state_dir: Path = Path("tidemill-data/model-server")
+    """Local disk for models, the last known deployments and the ledger's write-ahead files."""
+    refresh_seconds: Seconds = 1
+    """How often deployments and keys are asked for."""
+    ship_seconds: Seconds = 0.5
+    """How often the ledger is shipped."""
+    max_body_bytes: PositiveInt = 64 * 2**20
+    """Largest request body."""
+    max_rows: PositiveInt = 100_000
+    """Most rows in one prediction request."""
+    predict_timeout_seconds: Seconds = 60
+    """Longest one prediction request may take in the model."""
+    ledger_max_bytes: PositiveInt = 10 * 2**30
+    """Predictions are refused rather than lost once this many unshipped bytes wait on disk."""
+    ledger_sync: bool = True
+    """Wait for the disk (fdatasync) before a prediction is answered."""
+    threads: PositiveInt = 1
+    """Threads that run models side by side."""
+
+
+class WorkerSettings(Section):
+    port: Port = 8002
+    """Port of the worker's ``/metrics`` and health routes."""
+    host: str = "127.0.0.1"
+    """Address of the worker's ``/metrics`` and health routes."""
+    queues: tuple[str, ...] = ()
+    """Queues this worker takes jobs from; all when empty."""
+    concurrency: PositiveInt = 2
+    """Jobs run side by side."""
+    memory_limit_bytes: PositiveInt = 4 * 2**30
+    """Most resident memory of one job's child processes together; above it the job fails."""
+    cpu_threads: PositiveInt = 2
+    """Threads each computing child may use."""
+    scratch_dir: Path | None = None
+    """Where jobs put temporary files; by default a folder of the system's temporary directory."""
+    heartbeat_seconds: Seconds = 2
+    """How often a worker says that it is alive."""
+    stalled_after_seconds: Seconds = 10
+    """A worker silent for this long has lost its jobs to the others."""
+    max_attempts: PositiveInt = 3
+    """A job that lost its worker or its computing child this often fails for good."""
+    max_retries: Annotated[int, Field(ge=0)] = 8
+    """How often a job is tried again that failed for a passing reason, such as a server that was away."""
+    retry_backoff_seconds: Seconds = 2
+    """Wait before the first retry; doubled for each further one, at most five minutes."""
+    termination_grace_seconds: Seconds = 5
+    """Time a computing child has to end after SIGTERM before it is killed."""
+    database_patience_seconds: Seconds = 40
+    """A worker without PostgreSQL for this long exits, so that its supervisor starts it afresh."""
+
+
+class Settings(Section):
+    environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
+    """Name of this stack; part of its API keys, logs and metrics."""
+    data_dir: Path = Path("tidemill-data")
+    """Where ``tidemill up`` keeps everything."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log lines that are written."""
+    database: DatabaseSettings = DatabaseSettings()
+    object_store: ObjectStoreSettings = ObjectStoreSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+    api: ApiSettings = ApiSettings()
+    model_server: ModelServerSettings = ModelServerSettings()
+    worker: WorkerSettings = WorkerSettings()

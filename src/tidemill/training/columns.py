@@ -1,0 +1,98 @@
+"""Which columns become features, and in which role."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tidemill.kit.errors import Invalid, Problem
+from tidemill.training.findings import Finding
+from tidemill.training.frames import Column, Table
+
+_ID_LIKE_SHARE = 0.95
+_MAX_CATEGORIES_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features by role. ``trendless`` datetimes give no year and no running time, which a later period never saw."""
+
+    columns: tuple[Column, ...]
+    trendless: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def of(self, *kinds: str) -> list[str]:
+        return [column.name for column in self.columns if column.kind in kinds]
+
+    @property
+    def numbers(self) -> list[str]:
+        return self.of("integer", "float")
+
+
+def choose_features(table: Table, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]", left_out: Sequence[str]) -> tuple[
+    list[Column], list[Finding]
+]:  # fmt: skip
+    """All columns but those ``left_out`` (target, group, excluded), constants and identifiers, judged on ``rows``."""
+    frame = table.frame.iloc[rows]
+    kept, dropped = [], {"column_constant": [], "column_id_like": []}  # type: tuple[list[Column], dict[str, list[str]]]
+    for column in table.columns.values():
+        if column.name in left_out:
+            continue
+        reason = _reason_to_drop(frame[column.name], column)
+        if reason is None:
+            kept.append(column)
+        else:
+            dropped[reason].append(column.name)
+    findings = list(_findings(dropped, [name for name in table.unsupported if name not in left_out]))
+    if not kept:
+        raise Invalid("features_missing", "No column is left to learn from.")
+    return kept, findings
+
+
+def check_finite(table: Table, names: Iterable[str]) -> None:
+    """Raise Invalid (``values_infinite``) naming every column with an infinite number and its first row."""
+    problems = []
+    for name in names:
+        if table.columns[name].kind != "float":
+            continue
+        infinite = np.flatnonzero(np.isinf(table.frame[name].to_numpy()))
+        if len(infinite):
+            detail = f"{len(infinite)} values are infinite, the first in row {infinite[0] + 1}."
+            problems.append(Problem(f"row {infinite[0] + 1}, column {name}", "values_infinite", detail))
+    if problems:
+        names_found = ", ".join(problem.pointer.partition("column ")[2] for problem in problems[:20])
+        raise Invalid("values_infinite", f"Infinite numbers cannot be learned from; columns: {names_found}.", problems)
+
+
+def _reason_to_drop(values: pd.Series, column: Column) -> str | None:
+    distinct = values.nunique(dropna=True)
+    if distinct < 2 and not (distinct == 1 and values.isna().any()):
+        return "column_constant"
+    known = int(values.notna().sum())
+    if column.kind == "string" and distinct > _ID_LIKE_SHARE * known:
+        return "column_id_like"
+    if column.kind == "integer" and distinct == known and _counts_rows(values):
+        return "column_id_like"
+    return None
+
+
+def _counts_rows(values: pd.Series) -> bool:
+    """True for numbers that rise row by row by nearly one: a running number."""
+    numbers = values.to_numpy(dtype=np.float64)
+    steps = np.diff(np.sort(numbers))
+    return bool(len(steps) > 0 and np.median(steps) == 1 and (steps == 1).mean() > _ID_LIKE_SHARE * 0.8)
+
+
+def _findings(dropped: dict[str, list[str]], unsupported: list[str]) -> Iterable[Finding]:
+    if names := dropped["column_constant"]:
+        yield Finding("column_constant", "info", f"Constant columns were left out: {', '.join(names)}.", tuple(names))
+    if names := dropped["column_id_like"]:
+        detail = f"Columns that look like identifiers were left out: {', '.join(names)}."
+        yield Finding("column_id_like", "warning", detail, tuple(names))
+    if unsupported:
+        detail = f"Columns of types that models cannot use were left out: {', '.join(unsupported)}."
+        yield Finding("column_type_unsupported", "info", detail, tuple(unsupported))

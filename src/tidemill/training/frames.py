@@ -1,0 +1,72 @@
+"""Dataset parts as one pandas frame with the few types that models are trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Kind = Literal["boolean", "integer", "float", "string", "datetime"]
+_ARROW: dict[Kind, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "string": pa.string(),
+    "datetime": pa.timestamp("ns"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as models see it. Integers with missing values are floats; dates are datetimes, in UTC."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """n rows. ``columns`` are those of ``frame``; ``unsupported`` are left out, since no model takes their type."""
+
+    frame: pd.DataFrame
+    columns: dict[str, Column]
+    unsupported: tuple[str, ...]
+
+
+def read_table(parts: Sequence[Path]) -> Table:
+    """All rows of all parts, in order."""
+    return to_table(pa.concat_tables([pq.read_table(part) for part in parts], promote_options="permissive"))
+
+
+def to_table(table: pa.Table) -> Table:
+    """The same rows as models see them."""
+    arrays, columns, unsupported = {}, {}, []
+    for name in table.column_names:
+        kind = _kind_of(table[name])
+        if kind is None:
+            unsupported.append(name)
+            continue
+        columns[name] = Column(name, kind, table[name].null_count > 0)
+        arrays[name] = table[name].cast(_ARROW[kind], safe=False)
+    frame: pd.DataFrame = pa.table(arrays).to_pandas()
+    return Table(frame, columns, tuple(unsupported))
+
+
+def _kind_of(array: pa.ChunkedArray) -> Kind | None:
+    source, kinds = array.type, pa.types
+    if kinds.is_dictionary(source):
+        source = source.value_type
+    if kinds.is_integer(source):
+        whole = array.null_count == 0 and source != pa.uint64()
+        return "integer" if whole else "float"
+    tests: tuple[tuple[Kind, bool], ...] = (
+        ("boolean", kinds.is_boolean(source)),
+        ("float", kinds.is_floating(source) or kinds.is_decimal(source) or kinds.is_null(source)),
+        ("string", kinds.is_string(source) or kinds.is_large_string(source) or kinds.is_string_view(source)),
+        ("datetime", kinds.is_timestamp(source) or kinds.is_date(source)),
+    )
+    return next((kind for kind, fits in tests if fits), None)

@@ -1,0 +1,111 @@
+"""Parquet and Arrow IPC (Feather). Rows are numbered from 1."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from tidemill.kit.errors import Invalid, TooLarge
+from tidemill.schemas.datasets import MAX_COLUMNS
+from tidemill.training.ingest.dialect import checked_names
+from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.typed_column import our_type, plain_text
+
+_MOST_ROWS = 2**15
+_ASSUMED_CELL_BYTES = 16
+
+
+@contextmanager
+def _readable(kind: str) -> Iterator[None]:
+    """Arrow's own words may hold values of the file, hence ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise Invalid("file_damaged", f"The {kind} file is damaged or cut short.") from None
+
+
+class _TypedSource:
+    typed = True
+    format = ""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        with _readable(self.format):
+            schema = self._schema()
+        if len(schema) > MAX_COLUMNS:
+            raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
+        self.names = checked_names(schema.names)
+
+    def describe(self) -> dict[str, Any]:
+        return {"format": self.format}
+
+    def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
+        return {index: index + 1 for index in indices}
+
+    def batches(self) -> Generator[Batch, None, None]:
+        index = 0
+        with _readable(self.format):
+            for batch, share in self._record_batches():
+                table = pa.Table.from_arrays([_plain(column) for column in batch.columns], names=list(self.names))
+                if table.num_rows:
+                    yield Batch(table, index, read_share=share)
+                index += table.num_rows
+
+    @property
+    def _rows_at_once(self) -> int:
+        row_bytes = max(1, len(self.names)) * _ASSUMED_CELL_BYTES
+        return max(256, min(_MOST_ROWS, 2 * self._limits.block_bytes // row_bytes))
+
+    def _schema(self) -> Any:
+        raise NotImplementedError
+
+    def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
+        raise NotImplementedError
+
+
+def _plain(column: Any) -> Any:
+    return column if our_type(column.type) is None else plain_text(column)
+
+
+class ParquetSource(_TypedSource):
+    format = "parquet"
+
+    def _schema(self) -> Any:
+        return pq.read_schema(self._path)
+
+    def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
+        with pq.ParquetFile(self._path, buffer_size=2**16, pre_buffer=False) as file:
+            total, done = max(1, file.metadata.num_rows), 0
+            for batch in file.iter_batches(batch_size=self._rows_at_once, use_threads=False):
+                done += batch.num_rows
+                yield batch, done / total
+
+
+class ArrowSource(_TypedSource):
+    """Both forms of Arrow IPC: the file (Feather) and the stream."""
+
+    format = "arrow"
+
+    def _schema(self) -> Any:
+        with pa.OSFile(str(self._path)) as file:
+            return self._open(file).schema
+
+    def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
+        with pa.OSFile(str(self._path)) as file:
+            reader = self._open(file)
+            whole = range(reader.num_record_batches) if hasattr(reader, "num_record_batches") else None
+            for batch in (reader.get_batch(index) for index in whole) if whole is not None else reader:
+                for start in range(0, batch.num_rows, self._rows_at_once):
+                    yield batch.slice(start, self._rows_at_once), None
+
+    def _open(self, file: Any) -> Any:
+        with self._path.open("rb") as stream:
+            is_file = stream.read(6) == b"ARROW1"
+        return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)

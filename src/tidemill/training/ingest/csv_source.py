@@ -1,0 +1,228 @@
+"""Delimited text, read by Arrow in blocks as columns of text, so that no digit is lost before types are decided."""
+
+import csv
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.csv
+
+from tidemill.kit.errors import Invalid, Problem, TooLarge
+from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, IngestOptions
+from tidemill.training.ingest.dialect import Dialect, sniff
+from tidemill.training.ingest.missing import missing_tokens
+from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.text import PlainText
+
+_CHUNK_BYTES = 2**20
+
+
+@dataclass
+class _RaggedRows:
+    """Rows with too few or too many fields: the first ones, and how many there are."""
+
+    total: int = 0
+    first: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, row: Any) -> str:
+        self.total += 1
+        if len(self.first) < MAX_ROW_PROBLEMS:
+            self.first.append((int(row.number), int(row.actual_columns)))
+        return "skip"
+
+
+class _LongRow(Exception):
+    """A row does not fit into a block."""
+
+
+def _too_long(limits: Limits) -> TooLarge:
+    return TooLarge("row_too_long", f"A row is longer than {limits.longest_row_bytes} bytes, or a quote never closes.")
+
+
+class CsvSource:
+    """Rows are told by the line they begin on, as an editor numbers lines."""
+
+    typed = False
+
+    def __init__(self, text: PlainText, options: IngestOptions, limits: Limits) -> None:
+        self._text = text
+        self._options = options
+        self._limits = limits
+        self._read_share = 0.0
+        self.dialect: Dialect = sniff(text.path, options)
+        self.names = self.dialect.names
+        # Long enough for the header of a wide file several times over.
+        width_bytes = sum(len(name) + 24 for name in self.names)
+        self._block_bytes = min(limits.longest_row_bytes, max(limits.block_bytes, 8 * width_bytes))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "format": "csv",
+            "encoding": self._text.encoding,
+            "encoding_guessed": self._text.guessed,
+            "compression": self._text.compression.value,
+            "delimiter": self.dialect.delimiter,
+            "quote": self.dialect.quote,
+            "has_header": self.dialect.has_header,
+        }
+
+    def batches(self) -> Generator[Batch, None, None]:
+        index = 0
+        while True:
+            try:
+                for batch in self._batches_from(index):
+                    yield batch
+                    index += batch.table.num_rows
+            except _LongRow:
+                self._enlarge_blocks()
+            else:
+                return
+
+    def _batches_from(self, start: int) -> Iterator[Batch]:
+        """Rows from the index ``start`` on. Raises _LongRow where one is longer than a block."""
+        ragged, index, last = _RaggedRows(), 0, None
+        for table in self._tables(ragged):
+            if table.nbytes > 3 * self._limits.longest_row_bytes:
+                raise _too_long(self._limits)  # Arrow lets a row span two blocks.
+            wanted = table.slice(max(0, start - index))
+            index += table.num_rows
+            if wanted.num_rows and not ragged.total:
+                yield Batch(wanted, index - wanted.num_rows, read_share=self._read_share)
+            last = table
+        if ragged.total:
+            self._refuse_ragged(ragged)
+        if last is not None and self._may_end_in_quotes(last):
+            self._refuse_open_quote()
+
+    def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
+        wanted, found = sorted(set(indices)), {}
+        position = 0
+        for index, line in enumerate(self._first_lines()):
+            if position == len(wanted):
+                break
+            if index == wanted[position]:
+                found[index] = line
+                position += 1
+        return found
+
+    def _first_lines(self) -> Iterator[int]:
+        """The line each row of data begins on."""
+        header_left = self.dialect.has_header
+        with self._text.path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.reader(stream, **self.dialect.reader_options())  # type: ignore[arg-type]
+            begins = 1
+            for row in reader:
+                if row or self._keeps_blank_lines:
+                    if not header_left:
+                        yield begins
+                    header_left = False
+                begins = reader.line_num + 1
+
+    @property
+    def _keeps_blank_lines(self) -> bool:
+        """In a file of one column a blank line is a missing value."""
+        return len(self.names) == 1
+
+    def _tables(self, ragged: _RaggedRows) -> Iterator[pa.Table]:
+        file = pa.OSFile(str(self._text.path))
+        size_bytes = max(1, file.size())
+        try:
+            reader = pa.csv.open_csv(
+                file,
+                read_options=self._read_options(),
+                parse_options=self._parse_options(ragged),
+                convert_options=self._convert_options(),
+            )
+            header_rows = 1 if self.dialect.has_header else 0
+            for batch in reader:
+                self._read_share = file.tell() / size_bytes
+                rows = batch.slice(header_rows)
+                header_rows = max(0, header_rows - batch.num_rows)
+                if rows.num_rows:
+                    yield pa.Table.from_batches([rows])
+        except pa.ArrowInvalid as error:
+            self._refuse(str(error))
+        finally:
+            file.close()
+
+    def _read_options(self) -> Any:
+        """One thread: only then does Arrow number the rows, and reads no further ahead than one block.
+
+        The header is read as a row and dropped, since Arrow's own skipping counts blank lines.
+        """
+        return pa.csv.ReadOptions(
+            use_threads=False,
+            block_size=self._block_bytes,
+            column_names=list(self.names),
+        )
+
+    def _enlarge_blocks(self) -> None:
+        limit_bytes = self._limits.longest_row_bytes
+        if self._block_bytes >= limit_bytes:
+            raise _too_long(self._limits)
+        self._block_bytes = min(limit_bytes, 8 * self._block_bytes)
+
+    def _parse_options(self, ragged: _RaggedRows) -> Any:
+        return pa.csv.ParseOptions(
+            delimiter=self.dialect.delimiter,
+            quote_char=self.dialect.quote or False,
+            escape_char=self.dialect.escape or False,
+            newlines_in_values=True,
+            ignore_empty_lines=not self._keeps_blank_lines,
+            invalid_row_handler=ragged.take,
+        )
+
+    def _convert_options(self) -> Any:
+        return pa.csv.ConvertOptions(
+            column_types={name: pa.string() for name in self.names},
+            null_values=["", *missing_tokens(self._options)],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+
+    def _refuse(self, message: str) -> NoReturn:
+        """Arrow's own words may hold values of the file, hence ours."""
+        if "straddling" in message:
+            raise _LongRow
+        raise Invalid("csv_unreadable", "The file cannot be read as delimited text.")
+
+    def _refuse_ragged(self, ragged: _RaggedRows) -> NoReturn:
+        header_rows = 1 if self.dialect.has_header else 0
+        lines = self.row_numbers([number - 1 - header_rows for number, _ in ragged.first])
+        expected = len(self.names)
+        problems = [
+            Problem(
+                f"row {lines.get(number - 1 - header_rows, number)}",
+                "row_ragged",
+                f"The row has {actual} fields instead of {expected}.",
+            )
+            for number, actual in ragged.first
+        ]
+        raise Invalid("rows_ragged", f"{ragged.total} rows do not have {expected} fields, as the first one.", problems)
+
+    def _may_end_in_quotes(self, last: pa.Table) -> bool:
+        """Arrow reads a quote that never closes up to the end of the file, without a word."""
+        if self.dialect.quote is None:
+            return False
+        row = last.slice(last.num_rows - 1).to_pylist()[0]
+        return any(value and "\n" in value for value in row.values()) and self._count_quotes() % 2 == 1
+
+    def _count_quotes(self) -> int:
+        quote, total = str(self.dialect.quote).encode(), 0
+        with self._text.path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                total += chunk.count(quote)
+        return total
+
+    def _refuse_open_quote(self) -> None:
+        line = 1
+        for line in self._first_lines():  # noqa: B007 - the last one is wanted
+            pass
+        quotes = 0
+        with self._text.path.open(encoding="utf-8") as stream:
+            for number, text in enumerate(stream, start=1):
+                quotes += text.count(str(self.dialect.quote)) if number >= line else 0
+        if quotes % 2 == 1:
+            problem = Problem(f"row {line}", "quote_open", "A quote in the row that begins here never closes.")
+            raise Invalid("quote_open", f"The quote opened in the row at line {line} never closes.", [problem])

@@ -1,0 +1,168 @@
+"""What goes into an ingest and what comes out, and what readers of files hand on."""
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tidemill.schemas.base import Schema
+from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, ColumnType, IngestOptions, TableSchema
+
+Mask = NDArray[np.bool_]
+Codes = NDArray[np.int8]
+
+
+class Kind(IntEnum):
+    """What a value looks like; every value is of exactly one kind."""
+
+    MISSING = 0
+    INTEGER = 1
+    FLOAT = 2
+    INFINITE = 3
+    CODE = 4
+    """Digits whose form would be lost as a number: leading zeros, or a long number with a plus sign."""
+    BIG_INTEGER = 5
+    """Beyond 64 bits, or beyond what a float holds exactly in a column of floats."""
+    BOOLEAN = 6
+    DATE = 7
+    DATETIME = 8
+    ZONED = 9
+    """Date and time with a zone or offset."""
+    TEXT = 10
+
+
+class IngestRequest(Schema):
+    """Input of `entry.normalise`."""
+
+    source: Path
+    """The raw file."""
+    filename: str
+    """What the caller called it."""
+    output: Path
+    """An empty directory for the Parquet parts."""
+    options: IngestOptions = Field(default_factory=IngestOptions)
+    contract: TableSchema | None = None
+    """What the columns must be; None if they are free."""
+    decoded_limit_bytes: int = 200 * 2**30
+    """Most bytes of a file once decompressed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much memory the stages may take, from the limit of the whole process."""
+
+    memory_bytes: int
+    threads: int
+
+    @property
+    def block_bytes(self) -> int:
+        """Text parsed at once. About twelve blocks are alive at a time, as text, as columns and in queues."""
+        return max(256 * 2**10, min(2 * 2**20, self._free_bytes // 192))
+
+    @property
+    def longest_row_bytes(self) -> int:
+        return max(4 * 2**20, min(16 * 2**20, self._free_bytes // 24))
+
+    @property
+    def group_bytes(self) -> int:
+        """Columns gathered before a row group is written."""
+        return max(4 * 2**20, min(64 * 2**20, self._free_bytes // 24))
+
+    @property
+    def profile_bytes(self) -> int:
+        """For the profile's queries, which spill to disk beyond it."""
+        return max(64 * 2**20, min(2 * 2**30, self._free_bytes // 2))
+
+    @property
+    def _free_bytes(self) -> int:
+        """What is left beside the libraries themselves."""
+        return max(64 * 2**20, self.memory_bytes - 128 * 2**20)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a source.
+
+    table: text columns, or typed columns where the format has types. first_index: of its first row, from 0, header not
+    counted. quoted: per column which values were text in a format that tells text from numbers. read_share: how much
+    of the file was read so far, 0 to 1.
+    """
+
+    table: pa.Table
+    first_index: int
+    quoted: Mapping[str, Mask] = field(default_factory=dict)
+    read_share: float | None = None
+
+
+class Source(Protocol):
+    """A file that can be read several times, batch by batch, in bounded memory."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Columns known so far; complete after the first whole reading."""
+
+    @property
+    def typed(self) -> bool:
+        """Whether the batches carry the format's own types."""
+
+    def batches(self) -> Generator[Batch, None, None]:
+        """All rows in order. Raises Invalid for what cannot be read."""
+
+    def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
+        """For rows by index, the number that an editor (text) or a spreadsheet shows, from 1."""
+
+    def describe(self) -> dict[str, Any]:
+        """How the file was read: format, encoding and so on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one column is to be read in this pass.
+
+    declared: the caller says so; contract: the dataset's contract does. Then nothing may contradict it. format: of
+    dates, as strptime takes it. proven: an earlier pass saw that no narrower type holds every value.
+    """
+
+    type: ColumnType
+    declared: bool = False
+    contract: bool = False
+    nullable: bool = True
+    format: str | None = None
+    proven: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        return self.declared or self.contract
+
+
+@dataclass
+class Evidence:
+    """What the values of one column were, counted over all rows; of each kind the first rows' indices."""
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Kind), dtype=np.int64))
+    rows: dict[Kind, list[int]] = field(default_factory=dict)
+
+    def add(self, codes: Codes, first_index: int, noted: Collection[Kind]) -> None:
+        """Count ``codes`` and note the rows of the kinds ``noted``."""
+        self.counts += np.bincount(codes, minlength=len(Kind))
+        for kind in noted:
+            known = self.rows.setdefault(kind, [])
+            if len(known) < MAX_ROW_PROBLEMS and (found := np.flatnonzero(codes == kind)).size:
+                known.extend(int(index) + first_index for index in found[: MAX_ROW_PROBLEMS - len(known)])
+
+    def count(self, *kinds: Kind) -> int:
+        return int(self.counts[list(kinds)].sum())
+
+    @property
+    def missing(self) -> int:
+        return self.count(Kind.MISSING)
+
+    @property
+    def present(self) -> int:
+        return int(self.counts.sum()) - self.missing

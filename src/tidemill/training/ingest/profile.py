@@ -1,0 +1,247 @@
+"""Figures of every column, by DuckDB over the Parquet parts, in bounded memory.
+
+Counts, extremes, means and histograms are exact. Quantiles are exact up to `_EXACT_ROWS` rows, beyond that t-digest
+estimates (Dunning and Ertl 2019); distinct counts beyond it are HyperLogLog estimates (Flajolet and others 2007), and
+the most frequent values of columns with very many distinct ones come from a seeded sample. What is approximate says so.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tidemill.kit.errors import Unavailable
+from tidemill.kit.reporter import Reporter
+from tidemill.schemas.datasets import Column
+from tidemill.training.ingest.model import Limits
+from tidemill.training.ingest.normalise import Normalised
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+HISTOGRAM_BINS = 20
+MOST_FREQUENT = 10
+_EXACT_ROWS = 200_000
+_COUNTABLE_DISTINCT = 50_000
+_SAMPLE_ROWS = 100_000
+_SEED = 20260101
+_COLUMNS_AT_ONCE = 40
+_BYTES_PER_COLUMN = 12 * 2**20
+"""What reading a column of large row groups and its sketches take in one thread, about."""
+_VALUE_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class _Profiler:
+    connection: duckdb.DuckDBPyConnection
+    paths: Sequence[str]
+    row_count: int
+
+    @property
+    def exact(self) -> bool:
+        return self.row_count <= _EXACT_ROWS
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """``query`` with ``{parts}`` for the table of all parts."""
+        if self.exact:
+            return self.connection.execute(query.replace("{parts}", "gathered")).fetchall()
+        return self.connection.execute(query.replace("{parts}", "read_parquet($parts)"), self._bound).fetchall()
+
+    def gather(self, columns: Sequence[Column]) -> None:
+        """Read some columns of a small table once: with thousands of them, opening files is what takes long."""
+        if self.exact:
+            names = ", ".join(_quoted(column.name) for column in columns)
+            query = f"CREATE OR REPLACE TEMP TABLE gathered AS SELECT {names} FROM read_parquet($parts)"  # noqa: S608 - names are quoted
+            self.connection.execute(query, self._bound)
+
+    @property
+    def _bound(self) -> dict[str, list[str]]:
+        return {"parts": list(self.paths)}
+
+
+def profile_parts(table: Normalised, limits: Limits, reporter: Reporter) -> dict[str, Any]:
+    """``{"row_count", "columns": {name: figures}}``."""
+    figures: dict[str, Any] = {}
+    with _connected(limits, reporter.scratch) as connection:
+        profiler = _Profiler(connection, [str(path) for path in table.parts], table.row_count)
+        together = _columns_together(profiler, limits)
+        for start in range(0, len(table.columns), together):
+            reporter.check()
+            some = table.columns[start : start + together]
+            figures.update(_figures(profiler, some))
+            reporter.progress("profiling", start + len(some), len(table.columns))
+    return {"row_count": table.row_count, "columns": figures}
+
+
+def _columns_together(profiler: _Profiler, limits: Limits) -> int:
+    """Small tables are gathered, so that many columns fit; of large ones as many as the memory allows."""
+    if profiler.exact:
+        return _COLUMNS_AT_ONCE
+    return max(1, min(_COLUMNS_AT_ONCE, limits.profile_bytes // (_BYTES_PER_COLUMN * limits.threads)))
+
+
+@contextmanager
+def _connected(limits: Limits, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": limits.threads,
+        "memory_limit": f"{limits.profile_bytes // 2**20}MiB",
+        "temp_directory": str(scratch / "duckdb"),
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    connection = duckdb.connect(config=settings)
+    try:
+        connection.execute("SET parquet_metadata_cache = true; SET enable_progress_bar = false")
+        yield connection
+    except duckdb.IOException as error:
+        if "No space left" in str(error):
+            raise Unavailable("disk_full", "The worker's disk is full.") from error
+        raise
+    finally:
+        connection.close()
+
+
+def _figures(profiler: _Profiler, columns: Sequence[Column]) -> dict[str, Any]:
+    """Of some columns at once, since every query opens the files anew."""
+    profiler.gather(columns)
+    aggregates = [expression for column in columns for expression in _aggregates(column, profiler.exact)]
+    values = list(profiler.rows(f"SELECT {', '.join(aggregates)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
+    found = {}
+    for column in columns:
+        count = len(_aggregates(column, profiler.exact))
+        own, values = values[:count], values[count:]
+        found[column.name] = _basic(profiler, column, own)
+    _add_histograms(profiler, columns, found)
+    for column in columns:
+        _add_most_frequent(profiler, column, found[column.name])
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _numeric(column: Column) -> str | None:
+    """An expression of the column as a number: times count seconds since 1970. None for text and booleans."""
+    name = _quoted(column.name)
+    if column.type in ("integer", "float"):
+        return f"{name}::DOUBLE"
+    return f"epoch({name})::DOUBLE" if column.type in ("date", "datetime") else None
+
+
+def _aggregates(column: Column, exact: bool) -> list[str]:
+    name = _quoted(column.name)
+    distinct = f"count(DISTINCT {name})" if exact else f"approx_count_distinct({name})"
+    expressions = [f"count({name})", distinct]
+    if (number := _numeric(column)) is not None:
+        quantiles = f"[{', '.join(map(str, QUANTILES))}]"
+        function = "quantile_cont" if exact else "approx_quantile"
+        expressions += [f"min({name})", f"max({name})", f"avg({number})", f"stddev_samp({number})",
+                        f"{function}({number}, {quantiles})"]  # fmt: skip
+    elif column.type == "boolean":
+        expressions += [f"avg({name}::INTEGER)"]
+    else:
+        expressions += [f"min(length({name}))", f"max(length({name}))"]
+    return expressions
+
+
+def _basic(profiler: _Profiler, column: Column, values: list[Any]) -> dict[str, Any]:
+    present, distinct = values[:2]
+    missing = profiler.row_count - present
+    figures: dict[str, Any] = {
+        "type": column.type,
+        "missing": missing,
+        "missing_share": missing / profiler.row_count if profiler.row_count else 0.0,
+        "distinct": min(distinct, present),
+        "distinct_approximate": not profiler.exact,
+    }
+    if _numeric(column) is not None:
+        least, greatest, mean, deviation, quantiles = values[2:]
+        figures |= {
+            "min": _plain(least),
+            "max": _plain(greatest),
+            "mean": _moment(mean, column) if mean is not None else None,
+            "std": _finite(deviation),
+            "quantiles": {str(q): _moment(v, column) for q, v in zip(QUANTILES, quantiles or (), strict=False)},
+            "quantiles_approximate": not profiler.exact,
+        }
+    elif column.type == "boolean":
+        figures["true_share"] = values[2]
+    else:
+        figures |= {"min_length": values[2], "max_length": values[3]}
+    return figures
+
+
+def _add_histograms(profiler: _Profiler, columns: Sequence[Column], found: dict[str, Any]) -> None:
+    """Bins of equal width; a number on an edge counts to the bin above, the greatest to the last one."""
+    wanted: list[tuple[Column, float, float]] = []
+    for column in columns:
+        figures = found[column.name]
+        if _numeric(column) is not None and figures["min"] is not None:
+            wanted.append((column, *_range(column, figures)))
+    if not wanted:
+        return
+    expressions = [_histogram_expression(*item) for item in wanted]
+    counts = profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0]  # noqa: S608 - names are quoted
+    for (column, low, high), bins in zip(wanted, counts, strict=True):
+        edges = [low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS + 1)]
+        found[column.name]["histogram"] = {
+            "edges": [_moment(edge, column) for edge in (edges if high > low else [low, high])],
+            "counts": [bins.get(step, 0) for step in range(HISTOGRAM_BINS if high > low else 1)],
+        }
+
+
+def _range(column: Column, figures: dict[str, Any]) -> tuple[float, float]:
+    if column.type in ("integer", "float"):
+        return float(figures["min"]), float(figures["max"])
+    return _seconds(figures["min"]), _seconds(figures["max"])
+
+
+def _histogram_expression(column: Column, low: float, high: float) -> str:
+    """A map from bin to count."""
+    number = _numeric(column)
+    width = (high - low) / HISTOGRAM_BINS
+    if not 0 < width < math.inf:
+        return f"histogram(0::TINYINT) FILTER (WHERE {number} IS NOT NULL)"
+    position = f"floor(({number} - {low!r}::DOUBLE) / {width!r}::DOUBLE)"
+    return (
+        f"histogram(greatest(0, least({HISTOGRAM_BINS - 1}, {position}))::TINYINT) FILTER (WHERE {number} IS NOT NULL)"
+    )
+
+
+def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, Any]) -> None:
+    name = _quoted(column.name)
+    sampled = not profiler.exact and figures["distinct"] > _COUNTABLE_DISTINCT
+    sample = f"USING SAMPLE reservoir({_SAMPLE_ROWS} ROWS) REPEATABLE ({_SEED})" if sampled else ""
+    query = (
+        f"SELECT {name}, count(*) AS n FROM (SELECT {name} FROM {{parts}} {sample}) WHERE {name} IS NOT NULL "  # noqa: S608 - names are quoted
+        f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
+    )
+    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in profiler.rows(query)]
+    figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    return value[:_VALUE_CHARACTERS] if isinstance(value, str) else value
+
+
+def _moment(value: float, column: Column) -> Any:
+    """Seconds since 1970 as a date or time; other numbers as they are."""
+    if column.type not in ("date", "datetime"):
+        return _finite(value)
+    moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001 - zones are gone already
+    return moment.date().isoformat() if column.type == "date" else moment.isoformat()
+
+
+def _seconds(text: str) -> float:
+    return (dt.datetime.fromisoformat(text) - dt.datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001 - as above
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,52 @@
+"""Metrics of labelled ledger rows, with their intervals."""
+
+import numpy as np
+
+from tidemill.evaluation import statistics
+from tidemill.evaluation.intervals import intervals
+from tidemill.evaluation.resampling import Bootstrap
+from tidemill.evaluation.statistics import Scores, Statistic
+from tidemill.schemas.monitoring import Interval
+from tidemill.training.live_rows import Columns, ServedModel
+
+
+def estimate(
+    rows: Columns, model: ServedModel, seed: int, resamples: int, only: str | None = None
+) -> dict[str, Interval]:
+    """Each metric of the model's task that can be computed on ``rows``, all of which have a truth."""
+    usable = rows.where(_usable(rows, model))
+    if len(usable) == 0:
+        return {}
+    scores = _scores(usable, model)
+    names = [name for name in statistics.METRICS.get(model.task or "", ()) if only in (None, name)]
+    chosen = {
+        name: _statistic(name, usable, scores)
+        for name in names
+        if statistics.is_scorable(name, scores) and _has_the_classes(name, usable, model)
+    }
+    found = intervals(chosen, len(usable), Bootstrap(resamples=resamples, seed=seed))
+    return {
+        name: Interval(value=value, low=ends.low if ends else None, high=ends.high if ends else None)
+        for name, (value, ends) in found.items()
+    }
+
+
+def _usable(rows: Columns, model: ServedModel) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Rows with a prediction that the metrics can be computed of."""
+    return np.isfinite(rows.scores) if model.task == "regression" else rows.predicted >= 0
+
+
+def _scores(rows: Columns, model: ServedModel) -> Scores:
+    if model.task == "regression":
+        return Scores(rows.scores)
+    probabilities = None if rows.probabilities is None else rows.probabilities.astype(np.float64)
+    return Scores(rows.predicted.astype(np.float64), probabilities)
+
+
+def _statistic(name: str, rows: Columns, scores: Scores) -> Statistic:
+    return statistics.statistic(name, rows.truth, scores)
+
+
+def _has_the_classes(name: str, rows: Columns, model: ServedModel) -> bool:
+    """Ranking metrics of several classes need each class at least once among the truths."""
+    return name != "roc_auc" or len(np.unique(rows.truth)) == len(model.classes or ())

@@ -1,0 +1,70 @@
+"""The FastAPI application that every HTTP process starts from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from fastapi_swagger import patch_fastapi
+from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
+
+from tidemill import __version__
+from tidemill.schemas.problem import ProblemDetails
+from tidemill.web.access import AccessMiddleware
+from tidemill.web.body_limit import BodyLimitMiddleware
+from tidemill.web.health import Check, health_router
+from tidemill.web.metrics import HttpMetrics, metrics_router
+from tidemill.web.problems import MEDIA_TYPE, install_problem_handlers
+from tidemill.web.request_id import RequestIdMiddleware
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """What differs between HTTP processes."""
+
+    title: str
+    registry: CollectorRegistry
+    max_body_bytes: int
+    body_limit_exceptions: Sequence[tuple[str, int]] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    notices: Mapping[str, Check] = field(default_factory=dict)
+    inner_middleware: Sequence[Middleware] = ()
+    """Middleware of this process alone, behind the body limit; the last one is the innermost."""
+
+
+def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Lifespan | None = None) -> FastAPI:
+    """Routers behind request ids, access log, metrics, body limit and problem details."""
+    app = FastAPI(
+        title=config.title,
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        generate_unique_id_function=_operation_id,
+        responses={"default": {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": "A problem"}},
+    )
+    app.include_router(health_router(config.checks, config.notices))
+    app.include_router(metrics_router(config.registry))
+    for router in routers:
+        app.include_router(router)
+    patch_fastapi(app, redirect_from_root_to_docs=False)  # serves /docs from the package: no network is needed
+    install_problem_handlers(app)
+    for inner in reversed(config.inner_middleware):
+        app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
+    app.add_middleware(BodyLimitMiddleware, limit_bytes=config.max_body_bytes, exceptions=config.body_limit_exceptions)
+    app.add_middleware(AccessMiddleware, metrics=HttpMetrics(config.registry))
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    if not route.include_in_schema:
+        return route.name
+    if route.operation_id is None:
+        raise ValueError(f"Route {route.path} needs an explicit operation_id.")
+    return route.operation_id

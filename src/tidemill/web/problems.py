@@ -1,0 +1,137 @@
+"""Errors of the domain as RFC 9457 answers. The only place that knows which error is which HTTP status."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from tidemill.kit import errors
+from tidemill.kit.errors import Problem, TidemillError
+from tidemill.kit.logging import current_request_id
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MAX_PROBLEMS = 100
+_STATUS: dict[type[TidemillError], int] = {
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.Malformed: 400,
+    errors.TooLarge: 413,
+    errors.Unsupported: 415,
+    errors.Invalid: 422,
+    errors.DeadlineExceeded: 504,
+    errors.Unavailable: 503,
+}
+_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="tidemill"'}, 503: {"Retry-After": "2"}, 504: {"Retry-After": "2"}}
+_HTTP_CODES = {400: "bad_request", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+def status_of(error: TidemillError) -> int:
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return 500
+
+
+def problem_body(error: TidemillError, status: int, instance: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": f"urn:tidemill:problem:{error.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "request_id": current_request_id(),
+    }
+    if error.problems:
+        body["errors"] = [problem.as_dict() for problem in error.problems[:MAX_PROBLEMS]]
+    return body
+
+
+def problem_response(
+    error: TidemillError, request: Request, status: int | None = None, extra: Mapping[str, Any] | None = None
+) -> JSONResponse:
+    """The answer for ``error``; ``extra`` adds members that some dialect expects."""
+    status = status_of(error) if status is None else status
+    body = problem_body(error, status, request.url.path) | dict(extra or {})
+    return JSONResponse(body, status, headers=_HEADERS.get(status), media_type=MEDIA_TYPE)
+
+
+def of_validation(raised: RequestValidationError) -> tuple[TidemillError, int]:
+    """A request that does not fit its schema, told by pointers, never by the values sent."""
+    found = raised.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return errors.Malformed("body_not_json", "The body is not JSON."), 400
+    problems = [Problem(_pointer(item["loc"]), str(item["type"]), str(item["msg"])) for item in found]
+    return errors.Invalid("request_invalid", "The request does not fit its schema.", problems[:MAX_PROBLEMS]), 422
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    parts = [str(part) for part in location]
+    return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def of_database(raised: Exception) -> TidemillError | None:
+    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault."""
+    if isinstance(raised, PoolTimeoutError):
+        return errors.Unavailable("database_busy", "All connections to PostgreSQL are in use.")
+    state = getattr(getattr(raised, "orig", None), "sqlstate", None)
+    if state == "53100":
+        return errors.Unavailable("disk_full", "PostgreSQL has no space left.")
+    if state == "57014":
+        return errors.DeadlineExceeded("database_timeout", "PostgreSQL took longer than allowed.")
+    if isinstance(raised, (OperationalError, InterfaceError)) or getattr(raised, "connection_invalidated", False):
+        return errors.Unavailable("database_unavailable", "PostgreSQL does not answer.")
+    return None
+
+
+async def _on_tidemill_error(request: Request, raised: Exception) -> JSONResponse:
+    assert isinstance(raised, TidemillError)
+    return problem_response(raised, request)
+
+
+async def _on_validation_error(request: Request, raised: Exception) -> JSONResponse:
+    assert isinstance(raised, RequestValidationError)
+    error, status = of_validation(raised)
+    return problem_response(error, request, status)
+
+
+async def _on_http_exception(request: Request, raised: Exception) -> JSONResponse:
+    assert isinstance(raised, HTTPException)
+    code = _HTTP_CODES.get(raised.status_code, f"http_{raised.status_code}")
+    response = problem_response(errors.Invalid(code, str(raised.detail)), request, raised.status_code)
+    response.headers.update(raised.headers or {})
+    return response
+
+
+async def _on_database_error(request: Request, raised: Exception) -> JSONResponse:
+    error = of_database(raised)
+    if error is None:
+        return await _on_unexpected(request, raised)
+    log.warning("The database failed", extra={"error_type": type(raised).__name__})
+    return problem_response(error, request)
+
+
+async def _on_unexpected(request: Request, raised: Exception) -> JSONResponse:
+    log.error("Unexpected error", exc_info=raised, extra={"error_type": type(raised).__name__})
+    error = TidemillError("internal", "Something failed inside; the log holds the details under the request id.")
+    return problem_response(error, request, 500)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(TidemillError, _on_tidemill_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    for kind in (DBAPIError, StatementError, PoolTimeoutError):
+        app.add_exception_handler(kind, _on_database_error)
+    app.add_exception_handler(Exception, _on_unexpected)

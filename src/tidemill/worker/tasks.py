@@ -1,0 +1,24 @@
+"""Every task a worker can run, and when tasks run by themselves."""
+
+from typing import Any
+
+from tidemill.features.datasets import tasks as datasets
+from tidemill.features.experiments.tasks import TASK as TRAIN
+from tidemill.features.monitoring.tasks import REPORT
+from tidemill.features.predictions import tasks as predictions
+from tidemill.features.registry import tasks as registry
+from tidemill.jobs.definition import TaskDefinition
+from tidemill.jobs.schedules import Schedule
+
+TASKS: tuple[TaskDefinition[Any], ...] = (
+    *datasets.TASKS,
+    TRAIN,
+    REPORT,
+    predictions.PARTITIONS,
+    *registry.TASKS,
+)  # fmt: skip
+SCHEDULES: tuple[Schedule, ...] = (
+    datasets.HOURLY,
+    predictions.HOURLY,
+    registry.HOURLY,
+)  # fmt: skip

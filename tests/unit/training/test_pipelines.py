@@ -1,0 +1,45 @@
+"""Every kind of winner: one pipeline, saved without pickle, that copes with what serving brings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+
+from tests.unit.training.tables import people, prepared
+from tidemill.adapters.model_loading import TRUSTED_TYPES
+from tidemill.training.candidates import FAMILIES, known_points
+from tidemill.training.fitting import scores_of
+from tidemill.training.pipelines import refit, use_one_thread
+from tidemill.training.search import TrialRecord
+
+TARGETS = {"binary": "good", "multiclass": "grade", "regression": "score"}
+
+
+@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("candidate", FAMILIES)
+def test_winners_survive_saving_and_strange_rows(candidate: str, task: str) -> None:
+    target = TARGETS[task]
+    ready = prepared(people(), target=target, exclude=[name for name in TARGETS.values() if name != target])
+    point = next(point for point in reversed(known_points(ready.setting)) if point["candidate"] == candidate)
+    params = {name: value for name, value in point.items() if name != "candidate"}
+    rows = ready.split.development
+    winner = TrialRecord(0, candidate, params, 1.0, iterations=20, seconds=0.0)
+    pipeline = refit(ready.frame.iloc[rows], ready.target.labels[rows], ready.features, ready.setting, winner)
+    use_one_thread(pipeline)
+    saved = skops.io.loads(skops.io.dumps(pipeline), trusted=list(TRUSTED_TYPES))
+    holdout = ready.frame.iloc[ready.split.holdout]
+    before, after = scores_of(pipeline, holdout, ready.setting), scores_of(saved, holdout, ready.setting)
+    np.testing.assert_array_equal(before.prediction, after.prediction)
+    if task != "regression":
+        assert saved.classes_.tolist() == list(ready.target.classes)
+    answers = scores_of(saved, _strange(holdout), ready.setting)
+    assert np.isfinite(answers.prediction if answers.probabilities is None else answers.probabilities).all()
+
+
+def _strange(frame: pd.DataFrame) -> pd.DataFrame:
+    """Unseen and missing categories as objects, nothing known, and flags without gaps."""
+    odd = frame.head(4).assign(town=pd.Series(["atlantis", None, "lille", np.nan], dtype=object).to_numpy())
+    odd["wage"] = [np.nan, 1e9, -1e9, 0.0]
+    odd["member"] = [True, False, True, True]
+    odd["joined"] = pd.to_datetime([None, "1970-01-01", "2100-01-01", "2020-05-05"]).as_unit("ns")
+    return odd
