@@ -72,7 +72,7 @@ $(BENCHES:%=bench-%): bench-%: $(VENV)/.dev
 .PHONY: lock
 lock: $(VENV)/.dev ## Renew the lock files (needs uv: pip install uv)
 	@for set in platform dev; do \
-	  extras="--extra server --extra training --extra local --extra demo"; \
+	  extras="--extra server --extra training --extra tracing --extra local --extra demo"; \
 	  [ $$set = platform ] || extras="$$extras --extra dev"; \
 	  uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --no-header --quiet --upgrade $$extras -o requirements/$$set.lock; \

@@ -11,6 +11,7 @@ from tidemill.auth.service import NewKey, create_key
 from tidemill.db.engine import create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate as run_migrations
 from tidemill.kit.errors import Invalid, TidemillError
+from tidemill.kit.exit_codes import exit_code_of
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -55,4 +56,4 @@ def main() -> None:
         app()
     except TidemillError as error:
         typer.echo(f"{error.title}: {error.detail}", err=True)
-        sys.exit(1)
+        sys.exit(exit_code_of(error))

@@ -5,15 +5,17 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from tidemill.client import Tidemill
 from tidemill.kit.errors import Invalid
+
+M = TypeVar("M", bound=BaseModel)
 
 KEY_FILE = "admin.key"
 ADDRESSES_FILE = "addresses.json"
@@ -58,6 +60,15 @@ def client() -> Tidemill:
         key=key,
         model_server_url=os.environ.get("TIDEMILL_MODEL_SERVER_URL") or addresses.get("model_server"),
     )
+
+
+def validated(kind: type[M], content: dict[str, Any]) -> M:
+    """What options amount to. Ends the command as a usage error that names the options, never their values."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        places = ", ".join("--" + ".".join(map(str, item["loc"])).replace("_", "-") for item in error.errors())
+        raise typer.BadParameter(f"not usable: {places}") from None
 
 
 def show(data: BaseModel | Sequence[BaseModel] | Any, table: Callable[[], Table | Iterable[Any]] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from tidemill.cli.context import client, make_table, show, stderr
+from tidemill.cli.context import client, make_table, show, stderr, validated
 from tidemill.cli.progress import follow_to_result
 from tidemill.kit.durations import parse_duration_seconds
 from tidemill.kit.errors import Invalid
@@ -56,7 +56,8 @@ def push(
     timeout: Annotated[str | None, typer.Option(help="Longest wait, such as 10m.")] = None,
 ) -> None:
     """Push a file as a new version; the same bytes again give the same version."""
-    options = IngestOptions.model_validate(
+    options = validated(
+        IngestOptions,
         {
             "format": format,
             "delimiter": "\t" if delimiter == r"\t" else delimiter,
@@ -67,8 +68,9 @@ def push(
             "types": _types(type or []),
             "missing": missing or [],
             "default_missing": default_missing,
-        }
+        },
     )
+    seconds = parse_duration_seconds(timeout) if timeout else None
     with client() as tidemill:
         with _bar(f"uploading {file.name}") as on_bytes:
             accepted = tidemill.datasets.upload(
@@ -81,7 +83,6 @@ def push(
             stderr().print(f"The same bytes are version {accepted.number} already.")
             version = tidemill.datasets.version(name, accepted.number)
         else:
-            seconds = parse_duration_seconds(timeout) if timeout else None
             job = follow_to_result(tidemill, accepted.job_id, f"dataset {name}", seconds)
             version = tidemill.datasets.version(name, int((job.result or {})["number"]))
     for warning in version.warnings:

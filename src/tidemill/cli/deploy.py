@@ -24,10 +24,11 @@ def apply(
     timeout: Annotated[str, typer.Option(help="Longest wait, such as 2m.")] = "2m",
 ) -> None:
     """Serve a model under a name; the same again changes nothing."""
+    timeout_seconds = parse_duration_seconds(timeout)
     with client() as tidemill:
         deployment = tidemill.deployments.apply(name, model)
         if wait:
-            _wait(tidemill, name, parse_duration_seconds(timeout))
+            _wait(tidemill, name, timeout_seconds)
     show(deployment, lambda: _table([deployment]))
 
 

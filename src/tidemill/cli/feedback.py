@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tidemill.cli.context import client, make_table, show, stderr
+from tidemill.cli.context import client, make_table, show, stderr, validated
 from tidemill.cli.feedback_files import media_type_of, read_file, size_of
 from tidemill.schemas.feedback import FeedbackCounts, FeedbackFileQuery
 
@@ -29,9 +29,8 @@ def push(
 ) -> None:
     """Attach the truths in a file to predictions. Pushing a file again counts nothing twice."""
     media_type, size = media_type_of(file), size_of(file)
-    query = FeedbackFileQuery(
-        deployment=deployment, id_column=id_column, truth_column=truth_column, observed_at_column=observed_at_column
-    )
+    options = {"deployment": deployment, "id_column": id_column, "truth_column": truth_column}
+    query = validated(FeedbackFileQuery, options | {"observed_at_column": observed_at_column})
     columns = [name for name in (id_column, truth_column, observed_at_column) if name is not None]
     with client() as tidemill, _bar() as bar:
         task = bar.add_task(f"Pushing {file.name}", total=size)

@@ -82,9 +82,9 @@ def wait(
     timeout: Annotated[str | None, typer.Option(help="Give up after this time, such as 10m.")] = None,
 ) -> None:
     """Wait until the job has ended. Exits with 0 if it succeeded, else as its error says."""
+    timeout_seconds = parse_duration_seconds(timeout) if timeout else None
     with client() as tidemill:
-        kind = tidemill.jobs.get(job_id).kind
-        job = follow_to_result(tidemill, job_id, kind, parse_duration_seconds(timeout) if timeout else None)
+        job = follow_to_result(tidemill, job_id, tidemill.jobs.get(job_id).kind, timeout_seconds)
     stderr().print(f"{job.id} succeeded.")
     show(job, lambda: _tables(job))
 

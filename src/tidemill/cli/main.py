@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from tidemill import __version__
 from tidemill.cli import (
@@ -21,9 +22,9 @@ from tidemill.cli import (
     processes,
     train,
 )
-from tidemill.cli.context import Output, state, stderr
-from tidemill.kit import errors
-from tidemill.kit.errors import TidemillError
+from tidemill.cli.context import Output, show, state, stderr
+from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.kit.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 
 app = typer.Typer(
     name="tidemill",
@@ -44,12 +45,6 @@ app.add_typer(feedback.app, name="feedback")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(config.app, name="config")
 
-_EXIT_CODES: tuple[tuple[type[TidemillError], int], ...] = (
-    (errors.Refused, 3),
-    (errors.NotFound, 4),
-    (errors.Conflict, 5),
-    (errors.DeadlineExceeded, 124),
-)
 _MAX_PROBLEMS_SHOWN = 20
 
 
@@ -68,7 +63,7 @@ def options(
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(__version__)
+    show({"version": __version__}, lambda: [__version__])
 
 
 def main() -> None:
@@ -78,14 +73,13 @@ def main() -> None:
     except TidemillError as error:
         report(error)
         sys.exit(exit_code_of(error))
+    except ValidationError:
+        report(Unavailable("answer_unexpected", "The server's answer is not one that this version understands."))
+        sys.exit(FAILURE)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
-
-
-def exit_code_of(error: TidemillError) -> int:
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
 
 
 def report(error: TidemillError) -> None:

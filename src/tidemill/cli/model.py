@@ -1,13 +1,12 @@
 """`tidemill model ...`"""
 
 from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
 
 from tidemill.cli import model_tables as tables
-from tidemill.cli.context import client, show
+from tidemill.cli.context import client, show, validated
 from tidemill.cli.moments import parse_moment
 from tidemill.cli.progress import follow_to_result
 from tidemill.client import Tidemill
@@ -24,7 +23,6 @@ Name = Annotated[str, typer.Argument(help="Name of the model.")]
 Version = Annotated[int, typer.Option("--version", help="Number of the version.", min=1)]
 Why = Annotated[str | None, typer.Option(help="Kept in the history.")]
 _MOST_SHOWN = 200
-M = TypeVar("M", bound=BaseModel)
 
 
 @app.command(name="list")
@@ -171,7 +169,7 @@ def policy(
     with client() as tidemill:
         found = tidemill.models.policy(name)
         if changes:
-            wanted = _validated(GatePolicy, found.policy.model_dump() | changes)
+            wanted = validated(GatePolicy, found.policy.model_dump() | changes)
             found = tidemill.models.set_policy(name, wanted, found.revision)
     show(found, lambda: tables.policy_table(found))
 
@@ -225,18 +223,10 @@ def _number_of(tidemill: Tidemill, name: str, alias: str) -> int:
 def _evaluation(dataset: str, target: str | None, task: str | None) -> ImportEvaluation:
     name, _, number = dataset.partition(":")
     content = {"dataset": name, "dataset_version": number or None, "target": target, "task": task}
-    return _validated(ImportEvaluation, content)
+    return validated(ImportEvaluation, content)
 
 
 def _import_request(**content: Any) -> ImportModel:
     if sum(content[key] is not None for key in ("run_id", "mlflow_model", "model_uri")) != 1:
         raise typer.BadParameter("name exactly one of --run-id, --mlflow-model and --model-uri")
-    return _validated(ImportModel, content)
-
-
-def _validated(kind: type[M], content: dict[str, Any]) -> M:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        places = ", ".join("--" + ".".join(map(str, item["loc"])).replace("_", "-") for item in error.errors())
-        raise typer.BadParameter(f"not usable: {places}") from None
+    return validated(ImportModel, content)

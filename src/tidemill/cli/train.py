@@ -29,7 +29,7 @@ def submit(
     metric: Annotated[str | None, typer.Option(help="What to optimise, such as roc_auc.")] = None,
     time_column: Annotated[str | None, typer.Option(help="Split by time: the newest rows are held out.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Split by group: its rows stay together.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Columns to leave out, by commas or repeated.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
     trials: Annotated[int | None, typer.Option(help="Exact number of trials.", min=1)] = None,
     time_budget: Annotated[str | None, typer.Option(help="Such as 2m, the default without --trials.")] = None,
     seed: Annotated[int, typer.Option(help="Of split, search and models.", min=0)] = 0,
@@ -41,7 +41,7 @@ def submit(
     with client() as tidemill:
         started = tidemill.experiments.start(
             dataset, target, name=name, dataset_version=version, task=_task(task), metric=metric,
-            time_column=time_column, group_column=group_column, exclude=_columns(exclude or []), trials=trials,
+            time_column=time_column, group_column=group_column, exclude=exclude or [], trials=trials,
             time_budget_seconds=parse_duration_seconds(time_budget) if time_budget else None, seed=seed,
             timeout_seconds=parse_duration_seconds(timeout) if timeout else None, priority=priority,
         )  # fmt: skip
@@ -106,10 +106,6 @@ def leaderboard(
     with client() as tidemill:
         board = tidemill.experiments.leaderboard(name, sort, page_size=limit)
     show(board, lambda: [leaderboard_table(board)])
-
-
-def _columns(texts: list[str]) -> list[str]:
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _task(text: str | None) -> Task | None:

@@ -54,7 +54,12 @@ class Transport:
     ) -> Any:
         """The answer's JSON, None if it has no body. Raises the error that the server described."""
         response = self.send(method, path, json=json, params=params, content=content, headers=headers)
-        return response.json() if response.content else None
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise errors.Unavailable("answer_not_json", f"{self.url} does not answer as Tidemill does.") from None
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """As `request`, with status and headers. Safe methods are repeated while the server is away."""

@@ -17,6 +17,7 @@ from tidemill.demo.platform import running_platform
 from tidemill.demo.steps import Shell
 from tidemill.demo.summary import Outcome, print_summary
 from tidemill.kit.errors import TidemillError
+from tidemill.kit.exit_codes import exit_code_of
 
 DATASET = "flights"
 MODEL = f"{DATASET}-{TARGET}"
@@ -100,4 +101,4 @@ def main() -> None:
         app()
     except TidemillError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]{error.title}:[/] {error.detail}", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(exit_code_of(error))

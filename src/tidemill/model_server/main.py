@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -40,7 +39,7 @@ from tidemill.settings.sources import load_settings
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
-from tidemill.web.server import server_config
+from tidemill.web.server import Server, server_config
 
 log = logging.getLogger(__name__)
 
@@ -198,4 +197,4 @@ def main() -> None:
     settings = load_settings()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
-    uvicorn.Server(server_config(build(settings), own.host, own.port)).run()
+    Server(server_config(build(settings), own.host, own.port)).run()

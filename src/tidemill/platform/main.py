@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.kit.errors import TidemillError
+from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports
@@ -99,4 +100,4 @@ def main() -> None:
         app()
     except TidemillError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]{error.title}:[/] {error.detail}", soft_wrap=True)
-        sys.exit(5 if isinstance(error, Conflict) else 1)
+        sys.exit(exit_code_of(error))

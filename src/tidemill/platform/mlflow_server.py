@@ -11,6 +11,8 @@ import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 
+from tidemill.web.server import Server
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -29,7 +31,8 @@ def main() -> None:
         }
     )
     initialize_backend_stores(options.backend_store_uri, options.backend_store_uri, root)
-    uvicorn.run("mlflow.server.fastapi_app:app", host=options.host, port=options.port, log_level="warning")
+    app = "mlflow.server.fastapi_app:app"
+    Server(uvicorn.Config(app, host=options.host, port=options.port, log_level="warning")).run()
 
 
 if __name__ == "__main__":

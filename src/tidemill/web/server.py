@@ -1,5 +1,8 @@
 """How every HTTP process runs uvicorn."""
 
+import contextlib
+import signal
+from collections.abc import Generator
 from types import FrameType
 
 import uvicorn
@@ -9,12 +12,25 @@ _GRACE_SECONDS = 20
 
 
 class Server(uvicorn.Server):
-    """Tells the application when it is asked to stop, so that streams without an end of their own can end."""
+    """Tells the application when it is asked to stop, so that streams without an end of their own can end.
+
+    `run` returns after a stop in good order, so that the process ends with exit code 0. Runs in the main thread.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """As uvicorn's, which would then send itself the signal again: supervisors take that end for a failure."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         app = self.config.app
-        assert isinstance(app, FastAPI)
-        app.state.stopping = True
+        if isinstance(app, FastAPI):
+            app.state.stopping = True
         super().handle_exit(sig, frame)
 
 
