@@ -60,8 +60,10 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
     assert [link for link in _LINK.findall(text) if not (page.parent / link).exists()] == []
 
 
-def test_decisions_are_numbered_in_order_and_have_their_four_parts() -> None:
-    for number, file in enumerate(DECISIONS, start=1):
+def test_decisions_have_numbers_of_their_own_and_their_four_parts() -> None:
+    numbers = [int(file.name[:4]) for file in DECISIONS]
+    assert len(numbers) == len(set(numbers))
+    for number, file in zip(numbers, DECISIONS, strict=True):
         text = file.read_text(encoding="utf-8")
         assert file.name.startswith(f"{number:04d}-")
         assert text.startswith(f"# {number}. ")

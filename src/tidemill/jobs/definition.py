@@ -81,7 +81,8 @@ class TaskDefinition(Generic[PayloadT]):
     """A kind of job.
 
     kind: ``noun.verb``, stable. queue: workers may take only some. run: the task itself, idempotent, since a job that
-    lost its worker is run again. timeout_seconds: default, a job may carry its own.
+    lost its worker is run again. timeout_seconds: default, a job may carry its own. long: it may take hours and nobody
+    waits beside it, so that it gets none of a worker's slots for short jobs; its queue holds no other tasks.
     """
 
     kind: str
@@ -89,3 +90,4 @@ class TaskDefinition(Generic[PayloadT]):
     payload: type[PayloadT]
     run: Callable[[JobContext, PayloadT], Awaitable[dict[str, Any] | None]]
     timeout_seconds: float = 3600
+    long: bool = False

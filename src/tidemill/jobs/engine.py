@@ -18,6 +18,7 @@ from tidemill.db.engine import conninfo, transaction
 from tidemill.jobs import queries
 from tidemill.jobs.definition import TaskDefinition, WorkerServices
 from tidemill.jobs.delivery import RUN_JOB
+from tidemill.jobs.lanes import Lane, lanes
 from tidemill.jobs.run import StopReason
 from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule, fire
@@ -32,7 +33,8 @@ _POLL_SECONDS = 1.0
 """Retries and scheduled jobs are not announced; they are found by looking."""
 _RETRY_SECONDS = 0.5
 _CONNECTION_TIMEOUT_SECONDS = 5
-_CONNECTIONS = 4
+_CONNECTIONS = 6
+"""One per lane listens; the others fetch, finish and beat."""
 _SETTLING_SECONDS = 20
 _LONGEST_SWEEP_INTERVAL_SECONDS = 2.5
 _SWEEP_TIMEOUT_SECONDS = 20
@@ -93,7 +95,7 @@ class JobEngine:
         self._runner = runner
         self._settings = runner.services.settings
         self._sessions = runner.services.sessions
-        self._worker: Worker | None = None
+        self._workers: list[Worker] = []
         self._app = App(connector=_connector(self._settings))
         self._app.task(name=RUN_JOB, pass_context=True)(self._run_job)
         for schedule in schedules:
@@ -112,28 +114,33 @@ class JobEngine:
 
     async def run(self) -> None:
         """Take and run jobs until `stop` is called. Raises if the queue fails for longer than our patience."""
-        self._worker = self._make_worker(stay=True)
+        self._workers = [
+            self._make_worker(lane, stay=True) for lane in lanes(self._settings.worker, self._runner.tasks.values())
+        ]
+        running = [asyncio.create_task(worker.run()) for worker in self._workers]  # type: ignore[no-untyped-call]
         try:
-            await self._worker.run()  # type: ignore[no-untyped-call]
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._runner.stop_all(StopReason.SHUTDOWN)
+            self.stop()
+            await asyncio.gather(*running)
 
     async def run_due(self) -> None:
         """Run what is due now, and return."""
-        await self._make_worker(stay=False).run()  # type: ignore[no-untyped-call]
+        lane = Lane(self._settings.worker.queues or None, self._settings.worker.concurrency)
+        await self._make_worker(lane, stay=False).run()  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
         """Take no more jobs, end the running ones and give them back. `run` returns once that is done."""
-        if self._worker is not None:
-            self._worker.stop()  # type: ignore[no-untyped-call]
+        for worker in self._workers:
+            worker.stop()  # type: ignore[no-untyped-call]
         self._runner.stop_all(StopReason.SHUTDOWN)
 
-    def _make_worker(self, stay: bool) -> Worker:
+    def _make_worker(self, lane: Lane, stay: bool) -> Worker:
         worker = self._settings.worker
         return Worker(
             self._app,
-            queues=list(worker.queues) or None,
-            concurrency=worker.concurrency,
+            queues=None if lane.queues is None else list(lane.queues),
+            concurrency=lane.slots,
             wait=stay,
             listen_notify=stay,
             fetch_job_polling_interval=_POLL_SECONDS,

@@ -41,7 +41,7 @@ class Runner:
         self.services = services
         self.metrics = metrics or JobMetrics(CollectorRegistry())
         self._settings = services.settings.worker
-        self._tasks = {task.kind: task for task in tasks}
+        self.tasks = {task.kind: task for task in tasks}
         self._runs: dict[str, Run] = {}
         self._scratch = ScratchSpace(self._settings.scratch_dir)
         self._stopping = False
@@ -161,7 +161,7 @@ class Runner:
             return outcome
 
     async def _call_task(self, run: Run, journal: RunJournal) -> dict[str, Any] | None:
-        task = self._tasks.get(run.assignment.kind)
+        task = self.tasks.get(run.assignment.kind)
         if task is None:
             # Passing: while a release is rolled out, a worker of the old one may meet the jobs of the new one.
             raise Unavailable("job_kind_unknown", "No worker that took the job knows its kind.")

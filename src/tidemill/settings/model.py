@@ -107,7 +107,9 @@ class WorkerSettings(Section):
     queues: tuple[str, ...] = ()
     """Queues this worker takes jobs from; all when empty."""
     concurrency: PositiveInt = 2
-    """Jobs run side by side."""
+    """Jobs of any kind run side by side."""
+    short_concurrency: Annotated[int, Field(ge=0)] = 1
+    """Jobs run beside those, of every kind but trainings, so that a push does not wait until a training ends."""
     memory_limit_bytes: PositiveInt = 4 * 2**30
     """Most resident memory of one job's child processes together; above it the job fails."""
     cpu_threads: PositiveInt = 2

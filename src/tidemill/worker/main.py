@@ -71,7 +71,8 @@ async def _work(settings: Settings, tasks: Sequence[TaskDefinition[Any]], schedu
 @contextlib.asynccontextmanager
 async def _services(settings: Settings) -> AsyncIterator[WorkerServices]:
     # Heartbeats must find a connection however many transactions the jobs have open.
-    overflow = max(settings.database.pool_overflow, _CONNECTIONS_PER_JOB * settings.worker.concurrency)
+    jobs = settings.worker.concurrency + settings.worker.short_concurrency
+    overflow = max(settings.database.pool_overflow, _CONNECTIONS_PER_JOB * jobs)
     database = settings.database.model_copy(update={"pool_overflow": overflow})
     engine = create_engine(database, "tidemill-worker")
     try:

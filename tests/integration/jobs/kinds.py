@@ -65,4 +65,5 @@ EFFECT = TaskDefinition("test.effect", "test", Payload, _effect, timeout_seconds
 SLEEP = TaskDefinition("test.sleep", "test", Payload, _sleep, timeout_seconds=60)
 BUG = TaskDefinition("test.bug", "test", Payload, _bug)
 OVERLONG = TaskDefinition("test.overlong", "test", Payload, _overlong_transaction)
-TASKS = (COMPUTE, EFFECT, SLEEP, BUG, OVERLONG)
+LONG = TaskDefinition("test.long", "test-long", Payload, _sleep, timeout_seconds=60, long=True)
+TASKS = (COMPUTE, EFFECT, SLEEP, BUG, OVERLONG, LONG)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.jobs.conftest import JobDesk, StartWorker, WorkerProcess, eventually
-from tests.integration.jobs.kinds import COMPUTE, EFFECT, SLEEP, Payload
+from tests.integration.jobs.kinds import COMPUTE, EFFECT, LONG, SLEEP, Payload
 from tidemill.db.engine import transaction
 from tidemill.jobs import service
 from tidemill.kit.errors import Conflict
@@ -159,6 +159,33 @@ async def test_a_worker_takes_only_jobs_of_its_queues(workers: StartWorker, desk
         return 'tidemill_job_queue_jobs{queue="test"} 1.0' in await worker.metrics()
 
     await eventually(counted)
+
+
+async def test_long_jobs_that_fill_a_worker_leave_a_slot_for_short_ones(workers: StartWorker, desk: JobDesk) -> None:
+    worker = await workers(concurrency=2)
+    first, second, third = [await desk.submit(LONG, Payload(value=50)) for _ in range(3)]
+    await desk.reaches(first, "running")
+    await desk.reaches(second, "running")
+    short = await desk.reaches(await desk.submit(EFFECT), "succeeded")
+    assert [(await desk.get(job_id)).status for job_id in (first, second, third)] == ["running", "running", "queued"]
+    assert short.started_at is not None
+    assert (short.started_at - short.created_at).total_seconds() < 2
+    began = time.monotonic()
+    worker.send(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.process.wait, 20) == 0
+    assert time.monotonic() - began < 5
+    assert {(await desk.get(job_id)).status for job_id in (first, second, third)} == {"queued"}
+
+
+async def test_a_worker_without_slots_for_short_jobs_runs_them_in_turn(workers: StartWorker, desk: JobDesk) -> None:
+    await workers(concurrency=1, short_concurrency=0)
+    long = await desk.submit(LONG, Payload(value=1))
+    await desk.reaches(long, "running")
+    short = await desk.reaches(await desk.submit(EFFECT), "succeeded")
+    ended = (await desk.get(long)).finished_at
+    assert short.started_at is not None
+    assert ended is not None
+    assert short.started_at >= ended
 
 
 async def test_an_enqueued_job_starts_within_a_moment_and_logs_carry_its_request_id(

@@ -125,5 +125,10 @@ async def _upload_as(store: ObjectStore, folder: str, path: Path) -> str:
 
 
 TASK = TaskDefinition(
-    kind=TRAIN.kind, queue=TRAIN.queue, payload=TrainPayload, run=run_training, timeout_seconds=TRAIN.timeout_seconds
+    kind=TRAIN.kind,
+    queue=TRAIN.queue,
+    payload=TrainPayload,
+    run=run_training,
+    timeout_seconds=TRAIN.timeout_seconds,
+    long=True,
 )
