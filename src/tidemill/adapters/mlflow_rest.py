@@ -7,7 +7,9 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+from prometheus_client import CollectorRegistry
 
+from tidemill.adapters.metrics import mlflow_metrics
 from tidemill.kit.errors import Invalid, NotFound, TidemillError, Unavailable
 from tidemill.settings.model import MlflowSettings
 
@@ -19,10 +21,11 @@ _FIRST_WAIT_SECONDS = 0.25
 class MlflowRest:
     """A thin typed client. Raises NotFound, Invalid or, after bounded retries, Unavailable."""
 
-    def __init__(self, settings: MlflowSettings) -> None:
+    def __init__(self, settings: MlflowSettings, registry: CollectorRegistry | None = None) -> None:
         headers = {"Authorization": f"Bearer {settings.token.get_secret_value()}"} if settings.token else {}
         self.url = settings.url.rstrip("/")
         self._http = httpx.AsyncClient(base_url=self.url, timeout=settings.timeout_seconds, headers=headers)
+        self._metrics = mlflow_metrics(registry)
 
     async def __aenter__(self) -> Self:
         return self
@@ -34,11 +37,13 @@ class MlflowRest:
 
     async def get(self, route: str, **params: Any) -> dict[str, Any]:
         """``GET /api/2.0/mlflow/{route}``; safe to repeat, so it is retried."""
-        return await self._call("GET", f"{_API}/{route}", params=params)
+        with self._metrics.timed(_operation(route)):
+            return await self._call("GET", f"{_API}/{route}", params=params)
 
     async def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         """``POST /api/2.0/mlflow/{route}``; retried only when MLflow could not be reached at all."""
-        return await self._call("POST", f"{_API}/{route}", json=body)
+        with self._metrics.timed(_operation(route)):
+            return await self._call("POST", f"{_API}/{route}", json=body)
 
     async def healthy(self) -> bool:
         try:
@@ -48,7 +53,8 @@ class MlflowRest:
 
     async def list_artifacts(self, artifact_path: str) -> list[dict[str, Any]]:
         """``{"path", "is_dir", "file_size"}`` for each entry of a folder under ``mlflow-artifacts:/``; names only."""
-        answer = await self._call("GET", "/api/2.0/mlflow-artifacts/artifacts", params={"path": artifact_path})
+        with self._metrics.timed("artifacts"):
+            answer = await self._call("GET", "/api/2.0/mlflow-artifacts/artifacts", params={"path": artifact_path})
         return list(answer.get("files", []))
 
     async def download_artifact(self, artifact_path: str) -> AsyncIterator[bytes]:
@@ -81,6 +87,11 @@ class MlflowRest:
                     raise _error_of(response)
             await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def _operation(route: str) -> str:
+    """The kind of thing a route is about; what follows may hold an id."""
+    return route.partition("/")[0]
 
 
 def _away(error: httpx.HTTPError) -> Unavailable:

@@ -12,7 +12,9 @@ from typing import TypeVar
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
+from prometheus_client import CollectorRegistry
 
+from tidemill.adapters.metrics import RequestMetrics, store_metrics
 from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.settings.model import ObjectStoreSettings
@@ -32,18 +34,18 @@ class StoredObject:
 class ObjectStore:
     """Bytes under keys. Raises NotFound for a missing key and Unavailable when the store is away or full."""
 
-    def __init__(self, backend: _Backend) -> None:
+    def __init__(self, backend: _Backend, metrics: RequestMetrics | None = None) -> None:
         self._backend = backend
+        self._metrics = metrics or store_metrics()
 
     async def put(self, key: str, data: bytes) -> None:
-        await self._guard(obstore.put_async(self._backend, key, data))
+        await self._guard("put", obstore.put_async(self._backend, key, data))
 
     async def get(self, key: str) -> bytes:
-        result = await self._guard(obstore.get_async(self._backend, key))
-        return bytes(await self._guard(result.bytes_async()))
+        return bytes(await self._guard("get", self._whole(key)))
 
     async def size(self, key: str) -> int:
-        meta = await self._guard(obstore.head_async(self._backend, key))
+        meta = await self._guard("head", obstore.head_async(self._backend, key))
         return int(meta["size"])
 
     async def exists(self, key: str) -> bool:
@@ -57,7 +59,7 @@ class ObjectStore:
         """Delete what is there; missing keys are no error."""
         for key in keys:
             try:
-                await self._guard(obstore.delete_async(self._backend, key))
+                await self._guard("delete", obstore.delete_async(self._backend, key))
             except NotFound:
                 continue
 
@@ -81,7 +83,7 @@ class ObjectStore:
         return keys[:limit]
 
     async def stream(self, key: str, chunk_bytes: int = _CHUNK_BYTES) -> AsyncIterator[bytes]:
-        result = await self._guard(obstore.get_async(self._backend, key))
+        result = await self._guard("get_stream", obstore.get_async(self._backend, key))
         try:
             async for chunk in result.stream(min_chunk_size=chunk_bytes):
                 yield bytes(chunk)
@@ -90,6 +92,10 @@ class ObjectStore:
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
         """Write a stream of unknown length in bounded memory; past ``limit_bytes`` raise TooLarge and keep nothing."""
+        with self._metrics.timed("put_stream"):
+            return await self._put_stream(key, chunks, limit_bytes)
+
+    async def _put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
         digest, size = hashlib.sha256(), 0
         try:
             async with obstore.open_writer_async(
@@ -111,7 +117,8 @@ class ObjectStore:
 
     async def upload(self, key: str, path: Path) -> StoredObject:
         """Put a local file, in parts when it is large."""
-        await self._guard(obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2))
+        put = obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2)
+        await self._guard("upload", put)
         sha256 = await asyncio.to_thread(sha256_of_file, path)
         return StoredObject(key, sha256, path.stat().st_size)
 
@@ -129,7 +136,7 @@ class ObjectStore:
 
     async def move(self, source: str, target: str) -> None:
         """Copy within the store, then delete the source; the target is whole or absent."""
-        await self._guard(obstore.copy_async(self._backend, source, target))
+        await self._guard("copy", obstore.copy_async(self._backend, source, target))
         await self.delete([source])
 
     async def _discard(self, key: str) -> None:
@@ -138,12 +145,15 @@ class ObjectStore:
         except Unavailable:
             return  # the orphan collector finds it later
 
-    @staticmethod
-    async def _guard(call: Awaitable[T]) -> T:
-        try:
-            return await call
-        except (BaseError, OSError) as error:
-            raise _translated(error) from error
+    async def _whole(self, key: str) -> obstore.Bytes:
+        return await (await obstore.get_async(self._backend, key)).bytes_async()
+
+    async def _guard(self, operation: str, call: Awaitable[T]) -> T:
+        with self._metrics.timed(operation):
+            try:
+                return await call
+            except (BaseError, OSError) as error:
+                raise _translated(error) from error
 
 
 def _translated(error: Exception) -> Exception:
@@ -154,17 +164,21 @@ def _translated(error: Exception) -> Exception:
     return Unavailable("object_store_unavailable", f"The object store does not answer ({type(error).__name__}).")
 
 
-def open_object_store(settings: ObjectStoreSettings) -> ObjectStore:
-    """The store that ``settings.url`` names. Raises Invalid for an unknown scheme."""
+def open_object_store(settings: ObjectStoreSettings, registry: CollectorRegistry | None = None) -> ObjectStore:
+    """The store that ``settings.url`` names, measured in ``registry``. Raises Invalid for an unknown scheme."""
+    return ObjectStore(_backend(settings), store_metrics(registry))
+
+
+def _backend(settings: ObjectStoreSettings) -> _Backend:
     url = settings.url
     if url.startswith("memory://"):
-        return ObjectStore(MemoryStore())
+        return MemoryStore()
     if url.startswith("file://"):
         directory = Path(url.removeprefix("file://"))
         directory.mkdir(parents=True, exist_ok=True)
-        return ObjectStore(LocalStore(directory.resolve(), automatic_cleanup=True))
+        return LocalStore(directory.resolve(), automatic_cleanup=True)
     if url.startswith("s3://"):
-        return ObjectStore(_s3(settings))
+        return _s3(settings)
     raise Invalid("object_store_url_invalid", "The object store's address begins with file://, s3:// or memory://.")
 
 

@@ -6,7 +6,7 @@ from starlette.middleware import Middleware
 
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
-from tidemill.deps import ApiServices
+from tidemill.deps import ApiServices, IntakeMetrics
 from tidemill.deps.access import OPENAPI_SCHEME
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 
@@ -39,6 +39,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
     )
     app = create_web_app(config, ROUTERS, lifespan)
     app.state.services = services
+    app.state.intake_metrics = IntakeMetrics(services.registry)
     _declare_security(app)
     return app
 

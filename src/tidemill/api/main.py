@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import open_object_store
 from tidemill.api.app import create_app
+from tidemill.api.figures import showing_figures
 from tidemill.db.engine import create_engine, create_session_factory
+from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
@@ -19,20 +21,22 @@ from tidemill.web.server import Server, server_config
 
 def build(settings: Settings) -> FastAPI:
     engine = create_engine(settings.database, "tidemill-api")
-    mlflow = MlflowRest(settings.mlflow)
+    registry = create_registry()
+    watch_pool(registry, engine, settings.database)
+    mlflow = MlflowRest(settings.mlflow, registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with mlflow:
+        async with mlflow, showing_figures(registry, services):
             yield
         await engine.dispose()
 
     services = ApiServices(
         settings=settings,
         sessions=create_session_factory(engine),
-        store=open_object_store(settings.object_store),
+        store=open_object_store(settings.object_store, registry),
         mlflow=mlflow,
-        registry=create_registry(),
+        registry=registry,
     )
     return create_app(services, lifespan)
 

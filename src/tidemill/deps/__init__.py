@@ -1,6 +1,7 @@
 """FastAPI dependencies of the api: session, principal, object store, MLflow."""
 
 from tidemill.deps.access import require
+from tidemill.deps.metrics import IntakeMetrics, IntakeMetricsDep
 from tidemill.deps.services import (
     ApiServices,
     MlflowDep,
@@ -13,6 +14,8 @@ from tidemill.deps.services import (
 
 __all__ = [
     "ApiServices",
+    "IntakeMetrics",
+    "IntakeMetricsDep",
     "MlflowDep",
     "ServicesDep",
     "SessionDep",

@@ -180,7 +180,6 @@ class JobEngine:
         if swept is None:
             return
         self._runner.metrics.taken_over.inc(swept.taken_over)
-        self._runner.metrics.show_backlog(swept.backlog)
         manager = self._app.job_manager
         for entry in await manager.get_stalled_jobs(seconds_since_heartbeat=settings.stalled_after_seconds):
             if entry.task_name != RUN_JOB:

@@ -1,10 +1,6 @@
 """Figures of jobs, on the worker's ``/metrics``."""
 
-from collections.abc import Iterable
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from tidemill.jobs.queries import Backlog
 
 _DURATION_BUCKETS_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 
@@ -31,17 +27,3 @@ class JobMetrics:
             "tidemill_jobs_taken_over_total", "Jobs taken from workers that fell silent.", registry=registry
         )
         self.running = Gauge("tidemill_jobs_running", "Attempts running in this worker.", registry=registry)
-        self.waiting = Gauge("tidemill_job_queue_jobs", "Jobs that could start now.", ("queue",), registry=registry)
-        self.oldest = Gauge(
-            "tidemill_job_queue_oldest_seconds",
-            "How long the oldest job that could start has been waiting.",
-            ("queue",),
-            registry=registry,
-        )
-
-    def show_backlog(self, backlog: Iterable[Backlog]) -> None:
-        self.waiting.clear()
-        self.oldest.clear()
-        for entry in backlog:
-            self.waiting.labels(entry.queue).set(entry.waiting)
-            self.oldest.labels(entry.queue).set(entry.oldest_seconds)

@@ -27,7 +27,6 @@ _LEFTOVERS_STALLED_TIMES = 10
 class Swept:
     taken_over: int
     redelivered: int
-    backlog: list[queries.Backlog]
 
 
 async def sweep(sessions: SessionFactory, settings: WorkerSettings) -> Swept | None:
@@ -42,7 +41,7 @@ async def sweep(sessions: SessionFactory, settings: WorkerSettings) -> Swept | N
         for job in undelivered:
             await deliver(session, job)
         await queries.remove_leftovers(session, RUN_JOB, _LEFTOVERS_STALLED_TIMES * settings.stalled_after_seconds)
-        return Swept(len(lost), len(undelivered), await queries.backlog(session))
+        return Swept(len(lost), len(undelivered))
 
 
 async def _take_over(session: AsyncSession, job: Job, max_losses: int) -> None:

@@ -33,7 +33,7 @@ from tidemill.model_server.sync.loader import Loader
 from tidemill.model_server.sync.synchronizer import LedgerFigures, Synchronizer
 from tidemill.model_server.transports import invocations, records
 from tidemill.model_server.transports.server import Serving
-from tidemill.schemas.serving import DeploymentSpec
+from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import load_settings
 from tidemill.web.app import WebConfig, create_web_app
@@ -68,7 +68,16 @@ class ModelServer:
         self._segments = SegmentFolder(self._state.ledger)
         limits = LedgerLimits(max_bytes=settings.ledger_max_bytes, sync=settings.ledger_sync)
         self._writer = LedgerWriter(self._segments, limits)
-        self._shipper = Shipper(self._segments, self._writer, self._control_plane.ship, settings.ship_seconds)
+        self._shipper = Shipper(self._segments, self._writer, self._ship, settings.ship_seconds)
+
+    async def _ship(self, content: bytes) -> SegmentReceipt:
+        try:
+            receipt = await self._control_plane.ship(content)
+        except TidemillError:
+            self._metrics.shipping_failures.inc()
+            raise
+        self._metrics.shipped_rows.inc(receipt.received - len(receipt.rejected))
+        return receipt
 
     def _build_sync(self) -> None:
         self._keys, self._models = KeyRing(), ModelTable()

@@ -9,6 +9,7 @@ _LABELS = ("deployment", "model", "version")
 class ServingMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._count_predictions(registry)
+        self._count_shipping(registry)
         self._look_at_state(registry)
 
     def _count_predictions(self, registry: CollectorRegistry) -> None:
@@ -30,6 +31,16 @@ class ServingMetrics:
         )
         self.loads = Counter(
             "tidemill_model_loads_total", "Models loaded, by outcome.", ("deployment", "outcome"), registry=registry
+        )
+
+    def _count_shipping(self, registry: CollectorRegistry) -> None:
+        self.shipped_rows = Counter(
+            "tidemill_ledger_shipped_rows_total", "Rows that the api has taken.", registry=registry
+        )
+        self.shipping_failures = Counter(
+            "tidemill_ledger_shipping_failures_total",
+            "Shipments of the ledger that the api did not take.",
+            registry=registry,
         )
 
     def _look_at_state(self, registry: CollectorRegistry) -> None:

@@ -132,6 +132,13 @@ class WorkerSettings(Section):
     """A worker without PostgreSQL for this long exits, so that its supervisor starts it afresh."""
 
 
+class ObservabilitySettings(Section):
+    figures_seconds: Annotated[float, Field(ge=1)] = 15
+    """How often the api reads the platform's figures (backlog, verdicts, what it depends on) for ``/metrics``."""
+    tls_address: Annotated[str | None, Field(pattern=r"^[^:\s]+:[0-9]+$")] = None
+    """``host:port`` of the platform's own TLS server, whose certificate's expiry the api then shows."""
+
+
 class Settings(Section):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
     """Name of this stack; part of its API keys, logs and metrics."""
@@ -145,3 +152,4 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()

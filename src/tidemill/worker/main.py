@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import open_object_store
 from tidemill.db.engine import create_engine, create_session_factory
+from tidemill.db.metrics import watch_pool
 from tidemill.jobs.definition import TaskDefinition, WorkerServices
 from tidemill.jobs.engine import JobEngine
 from tidemill.jobs.failures import explain, where
@@ -57,7 +58,7 @@ def run(settings: Settings, tasks: Sequence[TaskDefinition[Any]], schedules: Seq
 async def _work(settings: Settings, tasks: Sequence[TaskDefinition[Any]], schedules: Sequence[Schedule]) -> int:
     registry = create_registry()
     try:
-        async with _services(settings) as services:
+        async with _services(settings, registry) as services:
             runner = Runner(services, tasks, JobMetrics(registry))
             engine = JobEngine(runner, schedules)
             async with engine.opened():
@@ -69,15 +70,16 @@ async def _work(settings: Settings, tasks: Sequence[TaskDefinition[Any]], schedu
 
 
 @contextlib.asynccontextmanager
-async def _services(settings: Settings) -> AsyncIterator[WorkerServices]:
+async def _services(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[WorkerServices]:
     # Heartbeats must find a connection however many transactions the jobs have open.
     jobs = settings.worker.concurrency + settings.worker.short_concurrency
     overflow = max(settings.database.pool_overflow, _CONNECTIONS_PER_JOB * jobs)
     database = settings.database.model_copy(update={"pool_overflow": overflow})
     engine = create_engine(database, "tidemill-worker")
+    watch_pool(registry, engine, database)
     try:
-        async with MlflowRest(settings.mlflow) as mlflow:
-            store = open_object_store(settings.object_store)
+        async with MlflowRest(settings.mlflow, registry) as mlflow:
+            store = open_object_store(settings.object_store, registry)
             yield WorkerServices(settings, create_session_factory(engine), store, mlflow)
     finally:
         await engine.dispose()

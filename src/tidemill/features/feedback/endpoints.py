@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps import SessionDep, SessionsDep, require
+from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, require
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit.errors import Invalid, Problem
@@ -25,7 +25,9 @@ _FILE_BODY: dict[str, Any] = {
 
 
 @router.post("", operation_id="feedback_create")
-async def create(body: FeedbackCreate, session: SessionDep, principal: FeedbackPrincipal) -> FeedbackCounts:
+async def create(
+    body: FeedbackCreate, session: SessionDep, metrics: IntakeMetricsDep, principal: FeedbackPrincipal
+) -> FeedbackCounts:
     """Attach truths to predictions by id, all or none of the request.
 
     The same truth again changes nothing. A truth that the prediction's model cannot have predicted (a text for a
@@ -36,7 +38,11 @@ async def create(body: FeedbackCreate, session: SessionDep, principal: FeedbackP
         ToldTruth(f"/items/{index}/truth", item.prediction_id, item.truth, item.observed_at)
         for index, item in enumerate(body.items)
     ]
-    return await service.record(session, rows, service.Sender(principal.key_id, current_request_id(), body.deployment))
+    counts = await service.record(
+        session, rows, service.Sender(principal.key_id, current_request_id(), body.deployment)
+    )
+    metrics.took_feedback(counts)
+    return counts
 
 
 @router.post("/files", operation_id="feedback_upload", openapi_extra=_FILE_BODY)
@@ -44,6 +50,7 @@ async def upload(
     request: Request,
     query: Annotated[FeedbackFileQuery, Query()],
     sessions: SessionsDep,
+    metrics: IntakeMetricsDep,
     principal: FeedbackPrincipal,
 ) -> FeedbackCounts:
     """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch while it streams in.
@@ -56,7 +63,9 @@ async def upload(
     reader = files.reader_for(request.headers.get("content-type", ""), query)
     total = FeedbackCounts()
     async for batch in files.batches(request.stream(), reader):
-        total = total.plus(await _store(sessions, batch, sender, total.received))
+        counts = await _store(sessions, batch, sender, total.received)
+        metrics.took_feedback(counts)
+        total = total.plus(counts)
     return total
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import SessionDep, SessionsDep, require
+from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, require
 from tidemill.features.predictions import ingest, service
 from tidemill.kit.errors import Invalid, Unsupported
 from tidemill.schemas.page import Page, encode_token
@@ -25,14 +25,18 @@ _BODY: dict[str, Any] = {
 
 
 @ledger_router.post("/segments", operation_id="ledger_segments_create", openapi_extra=_BODY)
-async def ship(request: Request, sessions: SessionsDep, _principal: ServingPrincipal) -> SegmentReceipt:
+async def ship(
+    request: Request, sessions: SessionsDep, metrics: IntakeMetricsDep, _principal: ServingPrincipal
+) -> SegmentReceipt:
     """Store a segment of a model server's ledger. Idempotent by prediction id: send it again until this answers.
 
     Lines that can never be stored are named in ``rejected``; all others are committed when this answers.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _NDJSON:
         raise Unsupported("segment_type_unsupported", f"A segment is {_NDJSON}.")
-    return await ingest.store_segment(sessions, await request.body())
+    receipt = await ingest.store_segment(sessions, await request.body())
+    metrics.took_segment(receipt)
+    return receipt
 
 
 @router.get("", operation_id="predictions_list")
