@@ -39,6 +39,16 @@ demo: $(VENV)/.platform ## Run the whole loop on real flights (KEEP=1 leaves the
 up: $(VENV)/.platform ## Start the platform in ./tidemill-data and stay
 	@exec $(BIN)/tidemill up --data-dir $(DATA)
 
+# The last commit before the project was archived, as the Go module proxy serves it; its checksum is in Go's public log.
+MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+
+.PHONY: minio
+minio: $(BIN)/minio ## Build the MinIO server that the tests use beside another S3 server (needs Go)
+
+$(BIN)/minio: | $(VENV)/.platform
+	@echo "Building MinIO ..."
+	@GOBIN=$(abspath $(BIN)) go install $(MINIO_MODULE)
+
 .PHONY: test
 test: $(VENV)/.dev ## Run all tests
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile

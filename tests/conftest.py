@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.s3_servers import find_minio, minio_server, rclone_server
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.db.engine import SessionFactory, create_engine, create_session_factory
 from tidemill.db.migrate import migrate
@@ -94,3 +95,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real data sets is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of `rclone serve s3` with the bucket ``tidemill``."""
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def minio_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a MinIO server with the bucket ``tidemill``, where its program is (``make minio``)."""
+    program = find_minio()
+    if program is None:
+        pytest.skip("no minio on PATH; where Go is, `make minio` installs it")
+    with minio_server(program, tmp_path_factory.mktemp("minio")) as address:
+        yield address

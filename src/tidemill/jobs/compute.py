@@ -205,6 +205,8 @@ def _environment(cpu_threads: int, work: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
+        # What a library cannot do with an optional part that nobody asked for is no line for a job's log.
+        "PYTHONWARNINGS": "ignore:SOCKS support in urllib3",
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": str(work),
         "TMPDIR": str(work),

@@ -93,6 +93,8 @@ def _client(target: MlflowTarget) -> MlflowClient:
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(int(target.timeout_seconds))
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "5"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    # Two lines a trial, with an address that only the worker can reach.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     if target.token is not None:
         os.environ["MLFLOW_TRACKING_TOKEN"] = target.token.get_secret_value()
     return MlflowClient(target.url, target.url)
