@@ -59,8 +59,7 @@ lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy --scripts-are-modules deploy/rollout
-	@$(BIN)/mypy --scripts-are-modules deploy/smoke
+	@for script in init rollout smoke; do $(BIN)/mypy --scripts-are-modules deploy/$$script; done
 	@$(BIN)/mypy release/check.py
 	@release/lint-files $(BIN)
 
