@@ -63,6 +63,7 @@ RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
     /var/lib/apt/lists /var/cache/apt /var/cache/debconf
 
 FROM scratch AS runtime
+# hadolint ignore=DL3067
 COPY --from=root / /
 # The root file system is read-only: whatever libraries like to keep goes to the temporary one.
 ENV PATH=/opt/tidemill/bin:/opt/postgresql/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
