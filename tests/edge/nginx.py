@@ -108,6 +108,8 @@ class Edge:
 
 
 def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run(
+        ["docker", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout

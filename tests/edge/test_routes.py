@@ -55,9 +55,7 @@ def test_every_variable_has_a_default_and_a_line_in_the_documentation() -> None:
         ("GET", "/readyz?verbose", "api"),
     ],
 )
-def test_a_route_goes_where_it_should(
-    stack: Stack, client: httpx.Client, method: str, path: str, service: str
-) -> None:
+def test_a_route_goes_where_it_should(stack: Stack, client: httpx.Client, method: str, path: str, service: str) -> None:
     answer = client.request(method, path)
     assert (answer.status_code, answer.headers["x-upstream"]) == (200, service)
     assert stack.all(service) == [f"{method} {path}"]

@@ -101,7 +101,9 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            self._transport.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
 
     def on_message_begin(self) -> None:
         self._request = Seen()
@@ -136,7 +138,9 @@ class _Connection(asyncio.Protocol):
             self._transport.write("\r\n".join([*lines, "", ""]).encode() + answer.body * (answer.status != 204))
             return
         lines.append("Transfer-Encoding: chunked")
-        self._transport.write("\r\n".join([*lines, "", ""]).encode() + b"%x\r\n%s\r\n" % (len(answer.body), answer.body))
+        self._transport.write(
+            "\r\n".join([*lines, "", ""]).encode() + b"%x\r\n%s\r\n" % (len(answer.body), answer.body)
+        )
         threading.Thread(target=self._finish, args=(answer.rest,), daemon=True).start()
 
     def _finish(self, rest: threading.Event) -> None:
