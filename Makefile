@@ -50,8 +50,12 @@ $(BIN)/minio: | $(VENV)/.platform
 	@GOBIN=$(abspath $(BIN)) go install $(MINIO_MODULE)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests
+test: $(VENV)/.dev ## Run all tests that need no Docker
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+.PHONY: test-edge
+test-edge: $(VENV)/.dev ## Run the Nginx files in front of real and fake servers (needs Docker)
+	@$(BIN)/pytest --numprocesses 0 tests/edge
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms

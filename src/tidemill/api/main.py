@@ -44,4 +44,5 @@ def build(settings: Settings) -> FastAPI:
 def main() -> None:
     settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
-    Server(server_config(build(settings), settings.api.host, settings.api.port)).run()
+    config = server_config(build(settings), settings.api.host, settings.api.port)
+    Server(config, settings.edge.drain_seconds).run()

@@ -215,4 +215,4 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
-    Server(server_config(build(settings), own.host, own.port)).run()
+    Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()

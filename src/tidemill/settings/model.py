@@ -178,6 +178,21 @@ class ObservabilitySettings(Section):
     """``host:port`` of the platform's own TLS server, whose certificate's expiry the api then shows."""
 
 
+class EdgeSettings(Section):
+    drain_seconds: Annotated[float, Field(ge=0)] = 0
+    """How long a process that was told to stop goes on answering on connections that a proxy keeps open. Behind Nginx:
+    longer than Nginx keeps idle ones (4 s); without a proxy 0."""
+
+
+class SessionSettings(Section):
+    lifetime_seconds: PositiveInt = 12 * 3600
+    """A session of the sign-in page ends after this time at the latest."""
+    idle_seconds: PositiveInt = 3600
+    """It ends earlier when nothing was asked with it for this long."""
+    most_per_key: PositiveInt = 20
+    """Sessions of one API key; the oldest ends when another begins."""
+
+
 class Settings(Section):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
     """Name of this stack; part of its API keys, logs and metrics."""
@@ -192,3 +207,5 @@ class Settings(Section):
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
+    edge: EdgeSettings = EdgeSettings()
+    session: SessionSettings = SessionSettings()
