@@ -171,6 +171,19 @@ class WorkerSettings(Section):
     """A worker without PostgreSQL for this long exits, so that its supervisor starts it afresh."""
 
 
+class RetentionSettings(Section):
+    jobs_days: PositiveInt = 90
+    """How long jobs are kept after they ended; what they made is kept."""
+    job_logs_days: PositiveInt = 30
+    """How long the log lines of a job are kept after it ended; never longer than the job."""
+    studies_days: PositiveInt = 14
+    """How long Optuna's study of a training is kept after its job ended; never longer than the job."""
+    model_servers_days: PositiveInt = 7
+    """How long the last report of a model server that fell silent is kept."""
+    queue_days: PositiveInt = 7
+    """How long finished entries of the queue are kept, where any were left behind."""
+
+
 class ObservabilitySettings(Section):
     figures_seconds: Annotated[float, Field(ge=1)] = 15
     """How often the api reads the platform's figures (backlog, verdicts, what it depends on) for ``/metrics``."""
@@ -206,6 +219,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     edge: EdgeSettings = EdgeSettings()
     session: SessionSettings = SessionSettings()
