@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill import __version__
 from tidemill.backup import dumps, golden
 from tidemill.backup.copying import ObjectCopier
+from tidemill.backup.failures import explained
 from tidemill.backup.golden import GoldenCount
 from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import (
@@ -71,20 +72,23 @@ async def create_backup(stack: Stack, target: BackupTarget, keys: Keys, folder: 
     Raises Conflict when a backup runs already or the target belongs to another environment, Unavailable when a store,
     a database or the disk fails; then there is no new backup.
     """
-    async with stack.engine() as engine, _alone(engine) as lock:
-        backup_id = f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        backup = _Backup(stack, target, keys, folder, backup_id, say)
-        try:
-            manifest = await backup.make(engine)
-        except OSError as error:
-            raise Unavailable("scratch_unusable", f"The scratch folder cannot be written: {error.strerror}.") from error
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from failed
-        if not await lock.is_held():
-            raise Unavailable("backup_lock_lost", "The database was away, so objects may have been deleted meanwhile.")
-        await target.write_manifest(manifest)
-        say("thinning out")
-        return Made(manifest, await prune(target, stack.settings.backup, folder))
+    with explained():
+        async with stack.engine() as engine, _alone(engine) as lock:
+            return await _create(_Backup(stack, target, keys, folder, _new_id(), say), engine, lock)
+
+
+async def _create(backup: "_Backup", engine: AsyncEngine, lock: HeldLock) -> Made:
+    manifest = await backup.make(engine)
+    if not await lock.is_held():
+        raise Unavailable("backup_lock_lost", "The database was away, so objects may have been deleted meanwhile.")
+    await backup.target.write_manifest(manifest)
+    backup.say("thinning out")
+    return Made(manifest, await prune(backup.target, backup.stack.settings.backup, backup.folder))
+
+
+def _new_id() -> str:
+    """Sorts by time, to the second; at random within it."""
+    return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 @contextlib.asynccontextmanager

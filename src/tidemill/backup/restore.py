@@ -18,6 +18,7 @@ from alembic.util import CommandError
 from tidemill.backup import dumps
 from tidemill.backup.create import Say, one_at_a_time
 from tidemill.backup.database import RestoreDatabase, restore_database
+from tidemill.backup.failures import explained
 from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine
 from tidemill.backup.references import PASSING
@@ -64,6 +65,10 @@ class Restore:
         """
         self.keys.require(self.manifest.recipient)
         migrates = refuse_newer(self.manifest)
+        with explained():
+            return await self._run(replace, migrates)
+
+    async def _run(self, replace: bool, migrates: bool) -> Restored:
         async with AsyncExitStack() as open_things:
             tidemill = await open_things.enter_async_context(restore_database("tidemill", self.stack.tidemill))
             mlflow = await open_things.enter_async_context(restore_database("mlflow", self.stack.mlflow))
@@ -71,12 +76,7 @@ class Restore:
             await open_things.enter_async_context(one_at_a_time(engine))
             listed = await self._fetch_list()
             await self._refuse_unless_free([tidemill, mlflow], listed, replace)
-            try:
-                return await self._restore(tidemill, mlflow, listed, migrates)
-            except OSError as error:
-                raise Unavailable("scratch_unusable", f"The scratch folder fails: {error.strerror}.") from error
-            except BaseExceptionGroup as failed:
-                raise failed.exceptions[0] from failed
+            return await self._restore(tidemill, mlflow, listed, migrates)
 
     async def _restore(
         self, tidemill: RestoreDatabase, mlflow: RestoreDatabase, listed: Path, migrates: bool

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.backup import dumps
+from tidemill.backup.failures import explained
 from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine, StoredFile
 from tidemill.backup.references import NamedObject, named_objects
@@ -64,20 +65,25 @@ class _Tally:
 
 
 async def verify_backup(
-    target: BackupTarget, manifest: Manifest, keys: Keys, stack_programs: Path | None, folder: Path
+    target: BackupTarget, manifest: Manifest, keys: Keys, programs: Path | None, folder: Path
 ) -> Checked:
     """Read every file and object of a backup and compare it with its SHA-256.
 
     With the identity (or without encryption) everything is unsealed too and the dumps are opened; else what lies there
     is compared with what was stored. Raises as the store does when it is away.
     """
-    check = _Verification(target, manifest, keys, stack_programs, folder, _Tally())
+    with explained():
+        return await _verify(_Verification(target, manifest, keys, programs, folder, _Tally()))
+
+
+async def _verify(check: "_Verification") -> Checked:
+    manifest = check.manifest
     for name in manifest.missing:
         check.tally.looked_at(name, 0, "missing")
     check.tally.wrong_count += manifest.missing_count - len(manifest.missing)
     for file in manifest.files:
         check.tally.looked_at(file.name, file.size_bytes, await check.file(file))
-    listed = folder / manifest.objects.list.name
+    listed = check.folder / manifest.objects.list.name
     if listed.exists():
         await check.objects(listed)
     return check.tally.result()
@@ -148,6 +154,11 @@ class _Verification:
 
 async def check_store(stack: Stack, folder: Path, read: bool) -> Checked:
     """Whether every object that a row names exists in the live store with its size; with ``read`` also its SHA-256."""
+    with explained():
+        return await _check_store(stack, folder, read)
+
+
+async def _check_store(stack: Stack, folder: Path, read: bool) -> Checked:
     index, tally = ObjectIndex(folder / "check.sqlite"), _Tally()
     try:
         async with stack.engine() as engine, engine.connect() as connection:

@@ -38,12 +38,12 @@ class Filled:
     artifact: str
 
 
-async def fill(stack: Stack, model: str = "loans", rows: int = 5) -> Filled:
+async def fill(stack: Stack, model: str = "loans", content: str = "") -> Filled:
     """A registered model with its objects, predictions in the ledger, and an artifact of MLflow's."""
     engine = create_engine(stack.tidemill, "tests")
     sessions = create_session_factory(engine)
     try:
-        bundle, holdout = f"bundle of {model}".encode() * 100, f"holdout of {model}".encode()
+        bundle, holdout = f"bundle of {model} {content}".encode() * 100, f"holdout of {model} {content}".encode()
         address = sha256_of_bytes(bundle)
         keys = Filled(
             bundle_key(address),
@@ -54,7 +54,7 @@ async def fill(stack: Stack, model: str = "loans", rows: int = 5) -> Filled:
         await stack.store.put(keys.holdout, holdout)
         await stack.store.put(keys.artifact, b"an artifact of MLflow")
         await register(sessions, model, bundle_sha256=address, bundle_size_bytes=len(bundle), holdout_key=keys.holdout)
-        outputs = [{"prediction": index / 7} for index in range(rows)]
+        outputs = [{"prediction": index / 7} for index in range(5)]
         await add_predictions(sessions, [Predicted(each, model_name=model, deployment=model) for each in outputs])
     finally:
         await engine.dispose()
