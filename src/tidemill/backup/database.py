@@ -53,7 +53,7 @@ class RestoreDatabase:
         return None
 
     async def others(self) -> int:
-        """How many other connections there are, exporters of metrics aside."""
+        """How many other connections there are, exporters aside."""
         row = await (await self._connection.execute(_OTHERS, (APPLICATION,))).fetchone()
         return int(row[0]) if row else 0
 

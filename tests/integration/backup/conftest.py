@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.backup.stacks import PLAIN, Databases, MakeStack, Vault, settings_for, stack_with
-from tests.integration.test_object_store import minio_s3, rclone_s3, s3_settings  # noqa: F401 - fixtures
+from tests.s3_servers import s3_settings
 from tidemill.adapters.object_store import open_object_store
 from tidemill.backup.sealing import new_identity, read_keys
 from tidemill.backup.stack import Stack, name_of, with_name
@@ -74,7 +74,6 @@ def any_vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
     """A directory or a bucket, encrypted."""
     settings = ObjectStoreSettings(url=f"file://{tmp_path}/any-backups")
     if request.param != "directory":
-        address = s3_settings(request.getfixturevalue(request.param))
-        settings = address.model_copy(update={"url": f"s3://tidemill/backups-{os.urandom(4).hex()}"})
+        settings = s3_settings(request.getfixturevalue(request.param), f"backups-{os.urandom(4).hex()}")
     keys = read_keys(BackupSettings.model_validate({"identity": new_identity()[0]}))
     return Vault(BackupTarget(open_object_store(settings)), keys, tmp_path / "scratch")

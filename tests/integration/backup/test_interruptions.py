@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, quiet, rows_of
-from tests.integration.test_object_store import _free_port, s3_settings
+from tests.s3_servers import free_port, s3_settings
 from tests.system.test_full_disk import small_disk  # noqa: F401 - a fixture
 from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store
 from tidemill.backup.create import create_backup
@@ -49,9 +49,11 @@ def _environment(stack: Stack, tmp_path: Path, **more: str) -> dict[str, str]:
     }
 
 
-def _start(stack: Stack, tmp_path: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(stack: Stack, tmp_path: Path, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "tidemill.admin", *arguments]
-    return subprocess.Popen(command, env=_environment(stack, tmp_path), stderr=subprocess.PIPE, cwd=tmp_path)
+    return subprocess.Popen(
+        command, env=_environment(stack, tmp_path, **environment), stderr=subprocess.PIPE, cwd=tmp_path
+    )
 
 
 async def _run(stack: Stack, tmp_path: Path, *arguments: str) -> tuple[int, str]:
@@ -238,14 +240,14 @@ async def test_a_full_scratch_disk_is_told_as_such(
 
 async def test_a_store_or_a_database_that_is_away_makes_no_backup(make_stack: MakeStack, vault: Vault) -> None:
     stack = make_stack()
-    away = open_object_store(s3_settings(f"http://127.0.0.1:{_free_port()}").model_copy(update={"retries": 0}))
+    away = open_object_store(s3_settings(f"http://127.0.0.1:{free_port()}").model_copy(update={"retries": 0}))
     nowhere = Vault(BackupTarget(away), vault.keys, vault.folder)
     with pytest.raises(Unavailable):
         await nowhere.back_up(stack)
     with pytest.raises(Unavailable):
         await vault.back_up(Stack(stack.settings, stack.tidemill, stack.mlflow, away))
     closed = stack.tidemill.model_copy(
-        update={"url": type(stack.tidemill.url)(f"postgresql+psycopg://nobody@127.0.0.1:{_free_port()}/tidemill")}
+        update={"url": type(stack.tidemill.url)(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/tidemill")}
     )
     with pytest.raises(Unavailable):
         await vault.back_up(Stack(stack.settings, closed, stack.mlflow, stack.store))
@@ -258,7 +260,7 @@ async def test_a_database_that_cannot_be_reached_refuses_a_restore(make_stack: M
     stack = make_stack()
     made = await vault.back_up(stack)
     closed = stack.tidemill.model_copy(
-        update={"url": type(stack.tidemill.url)(f"postgresql+psycopg://nobody@127.0.0.1:{_free_port()}/tidemill")}
+        update={"url": type(stack.tidemill.url)(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/tidemill")}
     )
     lost = Stack(stack.settings, closed, stack.mlflow, stack.store)
     with pytest.raises(Unavailable):
