@@ -16,6 +16,8 @@ from tidemill.settings.model import MlflowSettings
 _API = "/api/2.0/mlflow"
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.25
+_VERSION_TIMEOUT_SECONDS = 3
+_LONGEST_VERSION = 50
 
 
 class MlflowRest:
@@ -50,6 +52,16 @@ class MlflowRest:
             return (await self._http.get("/health", timeout=2)).status_code == 200
         except httpx.HTTPError:
             return False
+
+    async def version(self) -> str:
+        """Of the server, such as ``3.17.2``. Raises Unavailable."""
+        try:
+            response = await self._http.get("/version", timeout=_VERSION_TIMEOUT_SECONDS)
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if response.status_code != 200:
+            raise _error_of(response)
+        return response.text.strip()[:_LONGEST_VERSION]
 
     async def list_artifacts(self, artifact_path: str) -> list[dict[str, Any]]:
         """``{"path", "is_dir", "file_size"}`` for each entry of a folder under ``mlflow-artifacts:/``; names only."""

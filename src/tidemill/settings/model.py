@@ -206,6 +206,41 @@ class SessionSettings(Section):
     """Sessions of one API key; the oldest ends when another begins."""
 
 
+class BackupSettings(ObjectStoreSettings):
+    url: str = ""
+    """Where backups go: ``file:///directory`` or ``s3://bucket/prefix``, of this stack alone."""
+    recipient: str | None = None
+    """age recipient (``age1...``) to encrypt for; by default that of the identity, and no encryption without either."""
+    identity: SecretStr | None = None
+    """age identity (``AGE-SECRET-KEY-...``): needed where backups are restored or drilled, not where they are made."""
+    mlflow_database_url: SecretStr | None = None
+    """MLflow's database; by default ``mlflow`` on the server of ``database.url``."""
+    drill_database_url: SecretStr | None = None
+    """A database of the server that drills make their databases on; by default ``database.url``."""
+    programs_dir: Path | None = None
+    """Folder of ``pg_dump`` and ``pg_restore``; by default those of the embedded PostgreSQL, else those on PATH."""
+    scratch_dir: Path | None = None
+    """Room for a dump and for the largest object, twice when encrypted; by default the system's temporary directory."""
+    keep_last: PositiveInt = 3
+    """The newest backups are kept, however old."""
+    keep_days: Annotated[int, Field(ge=0)] = 7
+    """For so many days with backups the last one of each is kept."""
+    keep_weeks: Annotated[int, Field(ge=0)] = 5
+    """For so many weeks with backups the last one of each is kept."""
+    golden_rows: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Recent predictions that a backup keeps of each served model version, for the drill to repeat."""
+    every_hours: Seconds = 24
+    """How often `tidemill admin backup-schedule` makes a backup."""
+    at: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = None
+    """Time of day (``HH:MM``, UTC) for a backup a day, instead of ``every_hours``."""
+    drill_every_hours: Annotated[float, Field(ge=0)] = 168
+    """How often `tidemill admin backup-schedule` drills the restore; 0 for never."""
+    host: str = "127.0.0.1"
+    """Address of the metrics and health routes of `tidemill admin backup-schedule`."""
+    port: Port = 8003
+    """Port of the metrics and health routes of `tidemill admin backup-schedule`."""
+
+
 class Settings(Section):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
     """Name of this stack; part of its API keys, logs and metrics."""
@@ -223,3 +258,4 @@ class Settings(Section):
     observability: ObservabilitySettings = ObservabilitySettings()
     edge: EdgeSettings = EdgeSettings()
     session: SessionSettings = SessionSettings()
+    backup: BackupSettings = BackupSettings()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.db import locks
 from tidemill.db.engine import transaction
 from tidemill.db.tables.datasets import DatasetVersion
 from tidemill.features.datasets import collector, service
@@ -122,7 +123,10 @@ def _result(version: DatasetVersion) -> dict[str, Any]:
 async def run_collect(ctx: JobContext, payload: CollectPayload) -> dict[str, Any]:
     """Delete stale uploads, bytes that no version refers to, and pending versions whose job has ended."""
     before = utc_now() - timedelta(hours=payload.min_age_hours)
-    return await collector.collect(ctx.services.store, ctx.services.sessions, before)
+    async with locks.try_lock(ctx.services.sessions, locks.DELETING_OBJECTS, shared=True) as allowed:
+        if allowed is None:  # a backup copies what its dump names; the next run collects
+            return {"held_off_by": "backup"}
+        return await collector.collect(ctx.services.store, ctx.services.sessions, before)
 
 
 INGEST_TASK = TaskDefinition(INGEST.kind, INGEST.queue, IngestPayload, run_ingest, INGEST.timeout_seconds)

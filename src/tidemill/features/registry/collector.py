@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.db import locks
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.features.registry import queries
 from tidemill.features.registry.kinds import CollectPayload
@@ -20,7 +21,10 @@ _InUse = Callable[[AsyncSession, list[str]], Awaitable[set[str]]]
 async def run_collect(ctx: JobContext, payload: CollectPayload) -> dict[str, Any]:
     """Delete bundles and holdouts that no version needs and that are too old to belong to a job under way."""
     before = utc_now() - timedelta(hours=payload.min_age_hours)
-    return await collect(ctx.services.store, ctx.services.sessions, before)
+    async with locks.try_lock(ctx.services.sessions, locks.DELETING_OBJECTS, shared=True) as allowed:
+        if allowed is None:  # a backup copies what its dump names; the next run collects
+            return {"held_off_by": "backup"}
+        return await collect(ctx.services.store, ctx.services.sessions, before)
 
 
 async def collect(store: ObjectStore, sessions: SessionFactory, before: datetime) -> dict[str, int]:
