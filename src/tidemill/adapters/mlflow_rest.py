@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from tidemill.adapters.metrics import mlflow_metrics
 from tidemill.kit.errors import Invalid, NotFound, TidemillError, Unavailable
 from tidemill.settings.model import MlflowSettings
+from tidemill.tracing.spans import current_traceparent
 
 _API = "/api/2.0/mlflow"
 _ATTEMPTS = 4
@@ -26,7 +27,12 @@ class MlflowRest:
     def __init__(self, settings: MlflowSettings, registry: CollectorRegistry | None = None) -> None:
         headers = {"Authorization": f"Bearer {settings.token.get_secret_value()}"} if settings.token else {}
         self.url = settings.url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=settings.timeout_seconds, headers=headers)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            timeout=settings.timeout_seconds,
+            headers=headers,
+            event_hooks={"request": [_pass_trace_on]},
+        )
         self._metrics = mlflow_metrics(registry)
 
     async def __aenter__(self) -> Self:
@@ -99,6 +105,11 @@ class MlflowRest:
                     raise _error_of(response)
             await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
+
+
+async def _pass_trace_on(request: httpx.Request) -> None:
+    if traceparent := current_traceparent():
+        request.headers["traceparent"] = traceparent
 
 
 def _operation(route: str) -> str:

@@ -37,6 +37,7 @@ from tidemill.model_server.transports.server import Serving
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit
+from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
@@ -215,4 +216,5 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
-    Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()
+    with tracing("model-server", settings.environment):
+        Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()
