@@ -77,6 +77,10 @@ docs: $(VENV)/.dev ## Write the reference pages (settings, command line, metrics
 	@$(BIN)/python -m tidemill.api.openapi > docs/openapi.json
 	@$(BIN)/python docs/generate.py
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Write Grafana's dashboards and the rules of the objectives from observability/
+	@$(BIN)/python -m observability
+
 BENCHES := ingest training leaderboard platform
 
 .PHONY: bench

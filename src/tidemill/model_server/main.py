@@ -146,6 +146,7 @@ class ModelServer:
 
     def _watch(self) -> None:
         metrics = self._metrics
+        metrics.ledger_limit_bytes.set(self._settings.ledger_max_bytes)
         metrics.ledger_waiting_bytes.set_function(lambda: self._writer.waiting_bytes)
         metrics.ledger_oldest_unshipped_seconds.set_function(self._oldest_seconds)
         metrics.ledger_rejected_rows.set_function(lambda: self._shipper.rejected_rows)
