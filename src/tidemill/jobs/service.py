@@ -32,6 +32,15 @@ class JobKind(Protocol):
     def timeout_seconds(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A task as whoever enqueues it names it, where the task itself needs more than they may import."""
+
+    kind: str
+    queue: str
+    timeout_seconds: float
+
+
 SOON = 10
 """Priority of short work that somebody waits for, so that it does not queue behind trainings."""
 

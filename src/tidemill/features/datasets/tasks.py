@@ -2,9 +2,6 @@
 
 import asyncio
 import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,7 +37,7 @@ async def run_ingest(ctx: JobContext, payload: IngestPayload) -> dict[str, Any]:
 
 async def _ingest(ctx: JobContext, version_id: str) -> dict[str, Any]:
     """If another version changes the contract meanwhile, check against the new one; at most three times."""
-    async with _scratch(ctx) as folder:
+    async with ctx.scratch() as folder:
         for _ in range(_ROUNDS):
             async with transaction(ctx.services.sessions) as session:
                 version = await service.get_by_id(session, version_id)
@@ -54,18 +51,6 @@ async def _ingest(ctx: JobContext, version_id: str) -> dict[str, Any]:
                 return _result(finished)
             await ctx.log("info", "The dataset's contract changed meanwhile; checking against the new one")
     raise Conflict("contract_kept_changing", "The dataset's contract kept changing while the file was read.")
-
-
-@asynccontextmanager
-async def _scratch(ctx: JobContext) -> AsyncIterator[Path]:
-    root = ctx.services.settings.worker.scratch_dir
-    if root is not None:
-        root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="tidemill-ingest-", dir=root))
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def _normalise(

@@ -13,7 +13,6 @@ from tidemill.kit.errors import NotFound
 from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
 
 _ENTRY = "tidemill.training.live_metrics:measure"
-_KIND = service.ReportKind()
 
 
 async def make_report(context: JobContext, order: ReportOrder) -> dict[str, Any]:
@@ -77,9 +76,9 @@ def _content(measured: Measured, exported: Exported, unmatched: int, all_feedbac
 
 
 REPORT = TaskDefinition(
-    kind=_KIND.kind,
-    queue=_KIND.queue,
+    kind=service.REPORT.kind,
+    queue=service.REPORT.queue,
     payload=ReportOrder,
     run=make_report,
-    timeout_seconds=_KIND.timeout_seconds,
+    timeout_seconds=service.REPORT.timeout_seconds,
 )
