@@ -2,8 +2,8 @@
 
 The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) only to watch the first; here the
 platform's supervisor does that. Without options everything comes from the settings (``TIDEMILL_MLFLOW__...``,
-``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS`` when
-it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version.
+``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
+when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version.
 """
 
 import argparse
