@@ -84,10 +84,6 @@ class MlflowSettings(Section):
     """Address the MLflow server listens on."""
     port: Port = 5000
     """Port the MLflow server listens on."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Names, with their ports, that the MLflow server may be called by beside those of this machine."""
-    allowed_origins: tuple[str, ...] = ()
-    """Origins, such as ``https://tidemill.example.org``, whose web pages may change things in MLflow."""
 
     @model_validator(mode="before")
     @classmethod
