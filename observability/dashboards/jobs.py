@@ -67,9 +67,9 @@ _RUNNING = Row(
         ),
         Panel(
             "Workers",
-            "Workers that sent a heartbeat lately, and jobs that were taken over from lost ones.",
+            "Lanes that sent a heartbeat lately (a worker has one or two), and jobs taken over from lost ones.",
             [
-                Query("max(tidemill_workers_alive)", "alive"),
+                Query("max(tidemill_job_lanes_alive)", "lanes alive"),
                 Query("sum(increase(tidemill_jobs_taken_over_total[15m]))", "jobs taken over"),
             ],
             logs_of="worker",

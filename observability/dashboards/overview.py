@@ -35,9 +35,9 @@ _NOW = Row(
             height=4,
         ),
         Panel(
-            "Workers alive",
-            "Workers that sent a heartbeat lately.",
-            [Query("max(tidemill_workers_alive)")],
+            "Workers",
+            "Processes that run jobs.",
+            [Query('sum(up{job="worker"})')],
             steps={float("-inf"): "red", 1: "green"},
             kind="stat",
             width=4,

@@ -71,7 +71,7 @@ async def test_backlog_open_and_stalled_jobs_and_living_workers_are_shown(
     assert 'tidemill_jobs_open{status="queued"} 1.0' in found
     assert 'tidemill_jobs_open{status="running"} 2.0' in found
     assert "tidemill_jobs_stalled 1.0" in found
-    assert "tidemill_workers_alive 1.0" in found
+    assert "tidemill_job_lanes_alive 1.0" in found
 
 
 async def test_model_versions_and_alias_moves_are_counted_with_bounded_labels(

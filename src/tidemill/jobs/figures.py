@@ -26,7 +26,7 @@ _COUNT_WORKERS = text(
 
 
 async def read(session: AsyncSession, silent_after_seconds: float) -> list[Metric]:
-    """Backlog by queue, open and stalled jobs, and workers heard of in the last ``silent_after_seconds``."""
+    """Backlog by queue, open and stalled jobs, and lanes of workers heard of in the last ``silent_after_seconds``."""
     seconds = {"seconds": silent_after_seconds}
     open_jobs = {str(status): int(count) for status, count in await session.execute(_COUNT_OPEN)}
     stalled = await session.scalar(_COUNT_STALLED, seconds)
@@ -37,7 +37,9 @@ async def read(session: AsyncSession, silent_after_seconds: float) -> list[Metri
         GaugeMetricFamily(
             "tidemill_jobs_stalled", "Running jobs whose worker fell silent and that nobody took over yet.", stalled
         ),
-        GaugeMetricFamily("tidemill_workers_alive", "Workers that sent a heartbeat lately.", alive),
+        GaugeMetricFamily(
+            "tidemill_job_lanes_alive", "Lanes of workers that sent a heartbeat lately; a worker has one or two.", alive
+        ),
     ]
 
 
