@@ -123,6 +123,8 @@ class _Connection(asyncio.Protocol):
         self._request.first_piece.set()
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
         answer = self._upstream.behaviour(self._request)
         if isinstance(answer, str):
             self._transport.abort()

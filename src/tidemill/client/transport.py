@@ -13,6 +13,8 @@ from tidemill.kit.errors import Problem, TidemillError
 
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.25
+_LONGEST_WAIT_SECONDS = 5.0
+_AWAY = frozenset({502, 503})
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _KINDS: dict[int, type[TidemillError]] = {
     400: errors.Malformed,
@@ -23,6 +25,7 @@ _KINDS: dict[int, type[TidemillError]] = {
     412: errors.PreconditionFailed,
     413: errors.TooLarge,
     415: errors.Unsupported,
+    429: errors.Unavailable,
     504: errors.DeadlineExceeded,
 }
 
@@ -62,20 +65,24 @@ class Transport:
             raise errors.Unavailable("answer_not_json", f"{self.url} does not answer as Tidemill does.") from None
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """As `request`, with status and headers. Safe methods are repeated while the server is away."""
+        """As `request`, with status and headers.
+
+        Safe methods are repeated while the server is away, and every request that it refused as one too many.
+        """
         options["params"] = _present(options.get("params"))
         for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1 or not _can_repeat(method, options)
+            last, wait_seconds = attempt == _ATTEMPTS - 1, _FIRST_WAIT_SECONDS * 2**attempt
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
-                if last and not (isinstance(error, httpx.ConnectError) and attempt < _ATTEMPTS - 1):
+                if last or not (isinstance(error, httpx.ConnectError) or _can_repeat(method, options)):
                     raise self._away(error) from error
             else:
-                if response.status_code != 503 or last:
+                if last or not _invites_repetition(response, method, options):
                     raise_for_problem(response)
                     return response
-            time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+                wait_seconds = max(wait_seconds, _asked_wait_seconds(response))
+            time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
     @contextlib.contextmanager
@@ -106,8 +113,24 @@ class Transport:
 
 
 def _can_repeat(method: str, options: Mapping[str, Any]) -> bool:
+    return method in _REPEATABLE and _is_whole(options)
+
+
+def _is_whole(options: Mapping[str, Any]) -> bool:
+    """The body is not a stream that was read already."""
     content = options.get("content")
-    return method in _REPEATABLE and (content is None or isinstance(content, bytes))
+    return content is None or isinstance(content, bytes)
+
+
+def _invites_repetition(response: httpx.Response, method: str, options: Mapping[str, Any]) -> bool:
+    if response.status_code == 429:  # refused before anything was done
+        return _is_whole(options)
+    return response.status_code in _AWAY and _can_repeat(method, options)
+
+
+def _asked_wait_seconds(response: httpx.Response) -> float:
+    asked = response.headers.get("retry-after", "")
+    return min(float(asked), _LONGEST_WAIT_SECONDS) if asked.isdecimal() else 0
 
 
 def _present(params: Mapping[str, Any] | None) -> dict[str, Any] | None:

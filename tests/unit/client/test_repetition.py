@@ -1,0 +1,80 @@
+"""What the SDK sends again, against a real server on loopback."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tidemill.client.transport import Transport
+from tidemill.kit.errors import Unavailable
+
+
+class Script:
+    """Answers with these statuses, one after the other, then with 200."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.asked = 0
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def transport(script: Script) -> Iterator[Transport]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            script.asked += 1
+            status = script.statuses.pop(0) if script.statuses else 200
+            self.send_response(status)
+            self.send_header("content-length", "2")
+            self.send_header("retry-after", "0")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    transport = Transport(f"http://127.0.0.1:{server.server_port}", None)
+    yield transport
+    transport.close()
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+@pytest.mark.parametrize(("method", "statuses"), [("GET", [502, 503, 429]), ("POST", [429, 429])])
+def test_a_request_that_did_nothing_is_sent_again(
+    transport: Transport, script: Script, method: str, statuses: list[int]
+) -> None:
+    script.statuses, expected = list(statuses), len(statuses) + 1
+    assert transport.request(method, "/x", json={}) == {}
+    assert script.asked == expected
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_post_that_may_have_done_something_is_not(transport: Transport, script: Script, status: int) -> None:
+    script.statuses = [status]
+    with pytest.raises(Unavailable):
+        transport.request("POST", "/x", json={})
+    assert script.asked == 1
+
+
+def test_a_refused_stream_is_not_sent_half_and_tries_are_bounded(transport: Transport, script: Script) -> None:
+    script.statuses = [429]
+    with pytest.raises(Unavailable):
+        transport.request("POST", "/x", content=iter([b"a", b"b"]))
+    assert script.asked == 1
+    script.statuses = [429] * 10
+    with pytest.raises(Unavailable):
+        transport.request("GET", "/x")
+    assert script.asked == 1 + 4
