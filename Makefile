@@ -50,8 +50,12 @@ $(BIN)/minio: | $(VENV)/.platform
 	@GOBIN=$(abspath $(BIN)) go install $(MINIO_MODULE)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests
+test: $(VENV)/.dev ## Run all tests that need no Docker
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+.PHONY: test-edge
+test-edge: $(VENV)/.dev ## Run the Nginx files in front of real and fake servers (needs Docker)
+	@$(BIN)/pytest --numprocesses 0 tests/edge
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms
@@ -59,6 +63,9 @@ lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@for script in init rollout smoke; do $(BIN)/mypy --scripts-are-modules deploy/$$script; done
+	@$(BIN)/mypy release/check.py
+	@release/lint-files $(BIN)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code
@@ -87,6 +94,21 @@ lock: $(VENV)/.dev ## Renew the lock files (needs uv: pip install uv)
 	  uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --no-header --quiet --upgrade $$extras -o requirements/$$set.lock; \
 	done
+
+.PHONY: test-upgrade
+test-upgrade: $(VENV)/.dev ## Upgrade a database of the last release (FROM=REVISION for another), and return to it
+	@from='$(FROM)'; from=$${from:-$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}; \
+	if [ -z "$$from" ]; then echo "No release yet: there is nothing to upgrade from."; exit 0; fi; \
+	echo "Upgrading from $$from"; LAST_RELEASE="$$from" $(BIN)/pytest --numprocesses 0 tests/upgrade
+
+.PHONY: release-check
+release-check: $(VENV)/.dev ## May this be released? TAG=v0.2.0 SIGNERS=FILE also check the tag
+	@$(BIN)/python release/check.py $(if $(TAG),--tag '$(TAG)') $(if $(SIGNERS),--signers '$(SIGNERS)')
+
+.PHONY: dist
+dist: $(VENV)/.dev ## Build wheel and source archive into dist/; the same commit gives the same bytes
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/hatchling build -d dist
 
 .PHONY: clean
 clean: ## Remove what builds and tests leave behind (not data)

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.ingest [--size-bytes N] [--rounds N] [--memory-limit-bytes N]`. Both run in processes of their
 own, alternating, on the same file. The conversion is compared with Polars' streaming CSV to Parquet with dates; the
-profile, which Polars does not make, is told apart.
+profile, which Polars does not make, is told apart. Then a file ten times as large as the memory limit is read whole.
 """
 
 import argparse
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from benchmarks.report import Figure, at_most, beside, record
+from benchmarks.report import Figure, at_least, at_most, beside, record
 
 _ROWS_AT_ONCE = 200_000
 _SEED = 20260101
 _TIME_GOAL = 1.2
+_TIMES_THE_LIMIT = 10
 _PEER = """
 import json, resource, sys, time
 started = time.perf_counter()
@@ -33,7 +34,7 @@ print(json.dumps({"seconds": time.perf_counter() - started,
 _OURS = """
 import json, pathlib, resource, sys, time
 started = time.perf_counter()
-from tidemill.training.ingest.entry import normalise
+from tidemill.training.ingest.lean import normalise
 
 class Reporter:
     scratch, cpu_threads, memory_limit_bytes = pathlib.Path(sys.argv[3]), int(sys.argv[5]), int(sys.argv[4])
@@ -138,6 +139,10 @@ def main() -> None:
         ours, peer = _alternate(
             options.rounds, lambda: _run_ours(csv, limit_bytes, options.threads), lambda: _run_peer(csv)
         )
+        csv.unlink()
+        make_csv(csv, _TIMES_THE_LIMIT * limit_bytes)
+        large_bytes = csv.stat().st_size
+        large = _run_ours(csv, limit_bytes, options.threads)
     mib = 2**20
     record(
         [
@@ -146,6 +151,9 @@ def main() -> None:
             Figure("conversion and profile", _of(ours, "total_seconds"), "s"),
             at_most("all, peak memory", _of(ours, "total_peak_bytes") / mib, "MiB", limit_bytes / mib),
             Figure("file size by memory limit", size_bytes / limit_bytes, "times"),
+            at_least("large file by memory limit", large_bytes / limit_bytes, "times", _TIMES_THE_LIMIT),
+            at_most("large file, peak memory", large["total_peak_bytes"] / mib, "MiB", limit_bytes / mib),
+            Figure("large file, conversion and profile", large["total_seconds"], "s"),
         ],
         "ingest",
     )

@@ -30,6 +30,11 @@ def at_most(name: str, value: float, unit: str, goal: float) -> Figure:
     return Figure(name, value, unit, goal=goal, met=value <= goal)
 
 
+def at_least(name: str, value: float, unit: str, goal: float) -> Figure:
+    """A figure that should not be below ``goal``."""
+    return Figure(name, value, unit, goal=goal, met=value >= goal)
+
+
 def beside(name: str, value: float, unit: str, peer: float, goal: float) -> Figure:
     """A figure that should be at most ``goal`` times what ``peer`` needs."""
     return Figure(name, value, unit, peer, value / peer, goal, value / peer <= goal)

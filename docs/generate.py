@@ -23,7 +23,8 @@ import tidemill.demo.main
 import tidemill.platform.main
 from tidemill.cli.main import app
 from tidemill.settings.model import Settings
-from tidemill.settings.sources import CLIENT_VARIABLES, variable_name
+from tidemill.settings.names import variable_name
+from tidemill.settings.sources import CLIENT_VARIABLES
 
 DOCS = Path(__file__).parent
 SOURCES = DOCS.parent / "src" / "tidemill"

@@ -85,8 +85,10 @@ def _until_answering(process: "subprocess.Popen[bytes]", port: int) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as error:
+            if error.code < 500:  # MinIO answers 503 until it has read its disks
+                return
+            time.sleep(0.05)
         except OSError:
             time.sleep(0.05)
         else:

@@ -1,5 +1,7 @@
 """The object store's contract, on a directory, in memory and on a real S3 server."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,6 +65,34 @@ async def test_moving_replaces_and_deleting_twice_is_no_error(any_store: ObjectS
     await any_store.delete(["c/two", "c/two", "c/never"])
     with pytest.raises(NotFound):
         await any_store.get("c/two")
+
+
+async def test_reading_an_object_may_take_longer_than_one_request(minio_s3: str) -> None:
+    store = open_object_store(s3_settings(minio_s3).model_copy(update={"timeout_seconds": 1.0, "retries": 0}))
+    await store.put_stream("e/large", _chunks(80, 1 << 20), limit_bytes=1 << 27)
+    size_bytes, began = 0, time.monotonic()
+    async for chunk in store.stream("e/large"):
+        size_bytes += len(chunk)
+        await asyncio.sleep(0.2)  # a slow reader
+    assert size_bytes == 80 << 20
+    assert time.monotonic() - began > 1.5
+
+
+async def test_an_object_too_large_for_one_copy_is_moved_in_parts(any_store: ObjectStore) -> None:
+    store = ObjectStore(any_store._backend, copy_limit_bytes=1 << 20)
+    stored = await store.put_stream("d/large", _chunks(21, (1 << 20) - 7), limit_bytes=1 << 26)
+    await store.put("d/there", b"older bytes")
+    await store.move("d/large", "d/there")
+    assert not await store.exists("d/large")
+    assert sha256_of_bytes(await store.get("d/there")) == stored.sha256
+    with pytest.raises(NotFound):
+        await store.move("d/large", "d/there")
+    assert await store.size("d/there") == stored.size_bytes
+
+
+async def test_only_on_s3_is_a_copy_limited() -> None:
+    assert open_object_store(ObjectStoreSettings(url="memory://"))._copy_limit_bytes is None
+    assert open_object_store(s3_settings("http://127.0.0.1:9"))._copy_limit_bytes == 5 * 2**30
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:

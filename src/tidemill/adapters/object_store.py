@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, MemoryStore, S3Store
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +20,10 @@ from tidemill.kit.hashing import sha256_of_file
 from tidemill.settings.model import ObjectStoreSettings
 
 _CHUNK_BYTES = 8 * 2**20
+_MOST_PARTS = 9_000
+"""Of one upload; S3 allows 10,000."""
+_S3_COPY_BYTES = 5 * 2**30
+"""S3 copies no larger object in one request."""
 T = TypeVar("T")
 _Backend = S3Store | LocalStore | MemoryStore
 
@@ -31,12 +35,22 @@ class StoredObject:
     size_bytes: int
 
 
-class ObjectStore:
-    """Bytes under keys. Raises NotFound for a missing key and Unavailable when the store is away or full."""
+class _NoRanges(Exception):
+    """The server does not send parts of objects."""
 
-    def __init__(self, backend: _Backend, metrics: RequestMetrics | None = None) -> None:
+
+class ObjectStore:
+    """Bytes under keys. Raises NotFound for a missing key and Unavailable when the store is away or full.
+
+    copy_limit_bytes: larger objects are not copied by the store itself; None if it copies any.
+    """
+
+    def __init__(
+        self, backend: _Backend, metrics: RequestMetrics | None = None, copy_limit_bytes: int | None = None
+    ) -> None:
         self._backend = backend
         self._metrics = metrics or store_metrics()
+        self._copy_limit_bytes = copy_limit_bytes
 
     async def put(self, key: str, data: bytes) -> None:
         await self._guard("put", obstore.put_async(self._backend, key, data))
@@ -83,8 +97,28 @@ class ObjectStore:
         return keys[:limit]
 
     async def stream(self, key: str, chunk_bytes: int = _CHUNK_BYTES) -> AsyncIterator[bytes]:
-        result = await self._guard("get_stream", obstore.get_async(self._backend, key))
+        """An object in pieces, each a request of its own: a large object takes longer than one request may."""
+        size_bytes = await self.size(key)
+        for start in range(0, size_bytes, chunk_bytes):
+            try:
+                yield await self._guard("get", self._range(key, start, min(start + chunk_bytes, size_bytes)))
+            except _NoRanges:
+                async for chunk in self._stream_whole(key, chunk_bytes):
+                    yield chunk
+                return
+
+    async def _range(self, key: str, start: int, end: int) -> bytes:
+        """Raises _NoRanges if the server sends the whole object instead, as the small S3 server of rclone does."""
         try:
+            return bytes(await obstore.get_range_async(self._backend, key, start=start, end=end))
+        except GenericError as error:
+            if start == 0 and "non-partial response" in str(error):
+                raise _NoRanges from error
+            raise
+
+    async def _stream_whole(self, key: str, chunk_bytes: int) -> AsyncIterator[bytes]:
+        try:
+            result = await obstore.get_async(self._backend, key)
             async for chunk in result.stream(min_chunk_size=chunk_bytes):
                 yield bytes(chunk)
         except (BaseError, OSError) as error:
@@ -99,7 +133,7 @@ class ObjectStore:
         digest, size = hashlib.sha256(), 0
         try:
             async with obstore.open_writer_async(
-                self._backend, key, buffer_size=_CHUNK_BYTES, max_concurrency=2
+                self._backend, key, buffer_size=_part_bytes(limit_bytes), max_concurrency=2
             ) as writer:
                 async for chunk in chunks:
                     size += len(chunk)
@@ -135,9 +169,25 @@ class ObjectStore:
             part.unlink(missing_ok=True)
 
     async def move(self, source: str, target: str) -> None:
-        """Copy within the store, then delete the source; the target is whole or absent."""
-        await self._guard("copy", obstore.copy_async(self._backend, source, target))
+        """Copy within the store, then delete the source; the target is whole, or what it was."""
+        size_bytes = await self.size(source) if self._copy_limit_bytes is not None else 0
+        if size_bytes > (self._copy_limit_bytes or 0):
+            await self._guard("copy", self._copy_through(source, target, size_bytes))
+        else:
+            await self._guard("copy", obstore.copy_async(self._backend, source, target))
         await self.delete([source])
+
+    async def _copy_through(self, source: str, target: str, size_bytes: int) -> None:
+        """Through this process, a few parts at a time: obstore cannot have S3 copy an object in parts.
+
+        A copy that breaks off is aborted by the writer and leaves the target alone.
+        """
+        part_bytes = _part_bytes(size_bytes)
+        async with obstore.open_writer_async(
+            self._backend, target, buffer_size=part_bytes, max_concurrency=2
+        ) as writer:
+            async for chunk in self.stream(source, part_bytes):
+                await writer.write(chunk)
 
     async def _discard(self, key: str) -> None:
         try:
@@ -156,6 +206,10 @@ class ObjectStore:
                 raise _translated(error) from error
 
 
+def _part_bytes(size_bytes: int) -> int:
+    return max(_CHUNK_BYTES, -(-size_bytes // _MOST_PARTS))
+
+
 def _translated(error: Exception) -> Exception:
     if isinstance(error, (FileNotFoundError, obstore.exceptions.NotFoundError)):
         return NotFound("object_not_found", "The object is not in the store.")
@@ -166,7 +220,9 @@ def _translated(error: Exception) -> Exception:
 
 def open_object_store(settings: ObjectStoreSettings, registry: CollectorRegistry | None = None) -> ObjectStore:
     """The store that ``settings.url`` names, measured in ``registry``. Raises Invalid for an unknown scheme."""
-    return ObjectStore(_backend(settings), store_metrics(registry))
+    backend = _backend(settings)
+    copy_limit_bytes = _S3_COPY_BYTES if isinstance(backend, S3Store) else None
+    return ObjectStore(backend, store_metrics(registry), copy_limit_bytes)
 
 
 def _backend(settings: ObjectStoreSettings) -> _Backend:

@@ -2,10 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tidemill.admin.bucket import ensure_bucket
+from tidemill.admin.keys import KeyFile, adopt_key
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key
 from tidemill.db.engine import create_engine, create_session_factory, transaction
@@ -23,11 +27,32 @@ def admin() -> None:
     """Work on the database that TIDEMILL_DATABASE__URL names."""
 
 
+KeyFileOption = Annotated[Path | None, typer.Option(help="File with the token of this key; it is made valid.")]
+
+
 @app.command()
-def migrate() -> None:
-    """Bring the database to the newest schema."""
-    run_migrations(load_settings().database)
+def migrate(admin_key_file: KeyFileOption = None, serving_key_file: KeyFileOption = None) -> None:
+    """Bring the database to the newest schema, and make the keys of given files valid."""
+    settings = load_settings()
+    run_migrations(settings.database)
     typer.echo("The schema is up to date.")
+    wanted = [
+        KeyFile(name, [scope], file)
+        for name, scope, file in (
+            ("admin", Scope.ADMIN, admin_key_file),
+            ("model-server", Scope.SERVING, serving_key_file),
+        )
+        if file is not None
+    ]
+    if wanted:
+        asyncio.run(_adopt(settings, wanted))
+
+
+@app.command(name="create-bucket")
+def create_bucket() -> None:
+    """Create the object store's bucket unless it exists."""
+    is_new = ensure_bucket(load_settings().object_store)
+    typer.echo("The bucket was created." if is_new else "The bucket exists.")
 
 
 @app.command(name="create-key")
@@ -40,6 +65,17 @@ def create_key_command(
     if unknown := set(scope) - known:
         raise Invalid("scope_unknown", f"{len(unknown)} unknown scopes. Scopes are: {', '.join(sorted(known))}.")
     typer.echo(asyncio.run(_create(load_settings(), NewKey(name, [Scope(item) for item in scope]))))
+
+
+async def _adopt(settings: Settings, wanted: Sequence[KeyFile]) -> None:
+    engine = create_engine(settings.database, "tidemill-admin")
+    try:
+        async with transaction(create_session_factory(engine)) as session:
+            for key in wanted:
+                is_new = await adopt_key(session, key)
+                typer.echo(f"The key {key.name} {'was made valid' if is_new else 'is valid'}.")
+    finally:
+        await engine.dispose()
 
 
 async def _create(settings: Settings, new: NewKey) -> str:

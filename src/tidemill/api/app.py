@@ -11,7 +11,14 @@ from tidemill.deps.access import OPENAPI_SCHEME
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 
 _LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
-_NOT_IDEMPOTENT_BY_KEY = ("/api/v1/keys", "/api/v1/datasets/", "/api/v1/ledger/", "/api/v1/feedback/files")
+_NOT_IDEMPOTENT_BY_KEY = (
+    "/sign-in",
+    "/sign-out",
+    "/api/v1/keys",
+    "/api/v1/datasets/",
+    "/api/v1/ledger/",
+    "/api/v1/feedback/files",
+)
 """Answers that must not be stored, and bodies too large to be read twice, which are idempotent by content."""
 
 

@@ -14,7 +14,7 @@ from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
-from tidemill.settings.sources import load_settings
+from tidemill.settings.sources import settings_or_exit
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import Server, server_config
 
@@ -42,6 +42,7 @@ def build(settings: Settings) -> FastAPI:
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
-    Server(server_config(build(settings), settings.api.host, settings.api.port)).run()
+    config = server_config(build(settings), settings.api.host, settings.api.port)
+    Server(config, settings.edge.drain_seconds).run()

@@ -12,6 +12,7 @@ from tidemill.features.monitoring import endpoints as monitoring
 from tidemill.features.predictions import endpoints as predictions
 from tidemill.features.registry import endpoints as registry
 from tidemill.features.serving import endpoints as serving
+from tidemill.features.sessions import endpoints as sessions
 
 ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
@@ -24,6 +25,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     monitoring.router,
     jobs.router,
     keys.router,
+    sessions.router,
+    sessions.pages_router,
     serving.router,
     predictions.ledger_router,
 )

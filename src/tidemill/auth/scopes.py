@@ -23,6 +23,12 @@ class Scope(StrEnum):
     FEEDBACK_WRITE = "feedback:write"
     MONITORING_READ = "monitoring:read"
     MONITORING_WRITE = "monitoring:write"
+    MLFLOW_READ = "mlflow:read"
+    """Look at MLflow through the proxy."""
+    MLFLOW_WRITE = "mlflow:write"
+    DASHBOARDS_READ = "dashboards:read"
+    """Open Grafana through the proxy as viewer; with ``dashboards:write`` as editor, with ``admin`` as admin."""
+    DASHBOARDS_WRITE = "dashboards:write"
     SERVING = "serving"
     """What a model server needs: deployments and keys as it serves them, bundles, shipping of its ledger."""
 

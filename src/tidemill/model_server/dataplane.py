@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge, Unavailable
+from tidemill.model_server.idempotency import RequestKey
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel
 from tidemill.model_server.recording import Asker, PredictedRows, ledger_lines, output_rows, prediction_ids
@@ -30,6 +33,8 @@ class PredictionQuery:
     table: InputTable
     params: Mapping[str, Any] | None
     asker: Asker
+    key: RequestKey | None = None
+    """Of a request that may be sent more than once."""
 
 
 class DataPlane:
@@ -68,7 +73,7 @@ class DataPlane:
         cells = query.table.row_count * len(served.columns)
         columns = await _run(cells, lambda: validate(query.table, served.columns))
         outputs = await served.runtime.predict(columns, params)
-        rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query.asker))
+        rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query))
         await self._ledger.append(lines)
         return rows
 
@@ -97,15 +102,23 @@ def _known_params(served: ServedModel, params: Mapping[str, Any] | None) -> Mapp
 
 
 def _recorded(
-    served: ServedModel, outputs: ModelOutputs, columns: Columns, asker: Asker
+    served: ServedModel, outputs: ModelOutputs, columns: Columns, query: PredictionQuery
 ) -> tuple[PredictedRows, bytes]:
     answers = output_rows(outputs)
-    made, moment = prediction_ids(len(answers))
-    rows = PredictedRows(served.spec, made, moment, answers)
     try:
-        return rows, ledger_lines(rows, columns, asker)
+        made, moment = _ids(served, answers, query)
+        rows = PredictedRows(served.spec, made, moment, answers)
+        return rows, ledger_lines(rows, columns, query.asker)
     except (TypeError, ValueError) as error:
         raise Unavailable("prediction_unrecordable", "The model's answer cannot be written as JSON.") from error
+
+
+def _ids(served: ServedModel, answers: list[Any], query: PredictionQuery) -> tuple[list[str], datetime]:
+    key = query.key
+    if key is None:
+        return prediction_ids(len(answers))
+    random_bytes = partial(key.randomness, query.asker.principal, served.spec, answers)
+    return prediction_ids(len(answers), key.milliseconds, random_bytes)
 
 
 async def _run(cells: int, work: Callable[[], T]) -> T:

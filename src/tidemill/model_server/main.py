@@ -27,6 +27,7 @@ from tidemill.model_server.problems import install_inference_problems
 from tidemill.model_server.runtimes.base import Runtime
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelOrder
 from tidemill.model_server.runtimes.inprocess import InProcessRuntime, ModelThreads
+from tidemill.model_server.slots import Heir, Slots
 from tidemill.model_server.sync.bundles import BundleCache
 from tidemill.model_server.sync.control_plane import ControlPlane
 from tidemill.model_server.sync.loader import Loader
@@ -35,7 +36,7 @@ from tidemill.model_server.transports import invocations, records
 from tidemill.model_server.transports.server import Serving
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
-from tidemill.settings.sources import load_settings
+from tidemill.settings.sources import settings_or_exit
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
@@ -55,13 +56,19 @@ class ModelServer:
         self._settings = settings
         self.registry: CollectorRegistry = create_registry()
         self._metrics = ServingMetrics(self.registry)
-        self._state = StateDirectory(settings.state_dir)
         self._control_plane = ControlPlane(settings.api_url, settings.key.get_secret_value())
+        self._claim_state()
         self._threads = ModelThreads.create(settings.threads, settings.predict_timeout_seconds)
         self._build_ledger()
         self._build_sync()
         data_plane = DataPlane(self._models, self._writer, self._metrics, settings.max_rows)
         self.serving = Serving(data_plane, self._models, self._keys)
+
+    def _claim_state(self) -> None:
+        root, count = self._settings.state_dir, self._settings.state_slots
+        slots = Slots(root, count) if count else None
+        self._state = slots.claim() if slots else StateDirectory(root)
+        self._heir = Heir(slots, self._control_plane.ship) if slots else None
 
     def _build_ledger(self) -> None:
         settings = self._settings
@@ -95,6 +102,8 @@ class ModelServer:
             asyncio.create_task(_forever(self._load_on(), "loader")),
             asyncio.create_task(_forever(self._shipper.run(), "shipper")),
         ]
+        if self._heir is not None:
+            tasks.append(asyncio.create_task(_forever(self._heir.run(), "heir")))
         try:
             yield
         finally:
@@ -203,7 +212,7 @@ def build(settings: Settings) -> FastAPI:
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
-    Server(server_config(build(settings), own.host, own.port)).run()
+    Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from tidemill.schemas.serving import DeploymentSpec
 
 _COUNTER_BITS = 30
 _RANDOM_BYTES = 4
+_SEED_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,21 @@ class Asker:
     request_id: str | None
 
 
-def prediction_ids(count: int) -> tuple[list[str], datetime]:
+def prediction_ids(
+    count: int, milliseconds: int | None = None, random_bytes: Callable[[int], bytes] = os.urandom
+) -> tuple[list[str], datetime]:
     """UUIDv7 ids that sort in the order of the rows, and the moment (to the millisecond) that is in all of them.
 
-    The random bits are 12 for the call, a counter that begins at random, and 32 for each row.
+    The random bits are 12 for the call, a counter that begins at random, and 32 for each row. ``milliseconds`` (Unix
+    time; by default now) and ``random_bytes`` make the ids of a repeated request the same again.
     """
-    milliseconds = time.time_ns() // 1_000_000
-    seed = int.from_bytes(os.urandom(6), "big")
+    if milliseconds is None:
+        milliseconds = time.time_ns() // 1_000_000
+    drawn = random_bytes(_SEED_BYTES + _RANDOM_BYTES * count)
+    seed = int.from_bytes(drawn[:_SEED_BYTES], "big")
     head = f"{ids.PREDICTION}_{milliseconds:012x}7{seed & 0xFFF:03x}"
     start = (seed >> 12) & ((1 << (_COUNTER_BITS - 1)) - 1)
-    tails = os.urandom(_RANDOM_BYTES * count).hex()
+    tails = drawn[_SEED_BYTES:].hex()
     width = 2 * _RANDOM_BYTES
     made = [
         f"{head}{(0b10 << _COUNTER_BITS) | ((start + row) & ((1 << _COUNTER_BITS) - 1)):08x}"

@@ -1,38 +1,136 @@
 """MLflow's tracking server in one process: `python -m tidemill.platform.mlflow_server`.
 
 The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) only to watch the first; here the
-platform's supervisor does that.
+platform's supervisor does that. Without options everything comes from the settings (``TIDEMILL_MLFLOW__...``,
+``TIDEMILL_OBJECT_STORE__...``); with ``--migrate`` it only brings MLflow's database to the schema of this version.
 """
 
 import argparse
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
+from mlflow.server.security_utils import get_default_allowed_hosts
+from mlflow.store.db import utils as mlflow_database
+from sqlalchemy import create_engine, text
 
+from tidemill.kit.errors import Invalid
+from tidemill.kit.logging import configure_logging
+from tidemill.settings.model import ObjectStoreSettings, Settings
+from tidemill.settings.sources import settings_or_exit
 from tidemill.web.server import Server
+
+_database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
+_ROOT = "mlflow-artifacts:/"
+_MIGRATION_LOCK = 7236433
+_LOCK_TIMEOUT = "120s"
+_ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
+_ALLOWED_ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """Where the server keeps what, and where it listens."""
+
+    database_url: str
+    artifacts: str
+    host: str
+    port: int
+
+    def run(self) -> None:
+        """Serve until a signal says stop."""
+        os.environ.update(
+            {
+                constants.BACKEND_STORE_URI_ENV_VAR: self.database_url,
+                constants.ARTIFACT_ROOT_ENV_VAR: _ROOT,
+                constants.ARTIFACTS_DESTINATION_ENV_VAR: self.artifacts,
+                constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+            }
+        )
+        initialize_backend_stores(self.database_url, self.database_url, _ROOT)
+        app = "mlflow.server.fastapi_app:app"
+        Server(uvicorn.Config(app, host=self.host, port=self.port, log_config=None, access_log=False)).run()
+
+
+def artifacts_below(store_url: str) -> str:
+    """MLflow's artifacts live in the platform's object store, under their own prefix."""
+    return store_url.rstrip("/") + "/mlflow"
+
+
+def store_environment(settings: ObjectStoreSettings) -> dict[str, str]:
+    """The object store as MLflow's S3 client is told of it."""
+    secrets = {"AWS_ACCESS_KEY_ID": settings.access_key_id, "AWS_SECRET_ACCESS_KEY": settings.secret_access_key}
+    environment = {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
+    if settings.endpoint is not None:
+        # S3 servers other than AWS do not all know the newer checksums.
+        environment |= {
+            "MLFLOW_S3_ENDPOINT_URL": settings.endpoint,
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        }
+    return environment | {"AWS_DEFAULT_REGION": settings.region}
+
+
+def of_settings(settings: Settings) -> MlflowServer:
+    """Raises Invalid if MLflow's database is not named."""
+    own = settings.mlflow
+    if own.database_url is None:
+        raise Invalid("setting_missing", "The MLflow server needs its database: MLFLOW__DATABASE_URL.")
+    artifacts = artifacts_below(settings.object_store.url)
+    return MlflowServer(own.database_url.get_secret_value(), artifacts, own.host, own.port)
+
+
+def migrate(database_url: str) -> None:
+    """Bring MLflow's database to the schema of the installed MLflow. The way back is a backup, which comes first."""
+    engine = create_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            if _database._is_empty_database(engine):  # noqa: SLF001
+                _database._initialize_tables(engine)  # noqa: SLF001
+            else:
+                _database._upgrade_db(engine)  # noqa: SLF001
+    finally:
+        engine.dispose()
+
+
+def _environment_of(settings: Settings) -> dict[str, str]:
+    hosts, origins = settings.mlflow.allowed_hosts, settings.mlflow.allowed_origins
+    environment = store_environment(settings.object_store)
+    if hosts:
+        environment[_ALLOWED_HOSTS] = ",".join([*get_default_allowed_hosts(), *hosts])
+    if origins:
+        environment[_ALLOWED_ORIGINS] = ",".join(origins)
+    return environment
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--migrate", action="store_true")
+    parser.add_argument("--backend-store-uri")
+    parser.add_argument("--artifacts-destination")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5000)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend-store-uri", required=True)
-    parser.add_argument("--artifacts-destination", required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5000)
-    options = parser.parse_args()
-    root = "mlflow-artifacts:/"
-    os.environ.update(
-        {
-            constants.BACKEND_STORE_URI_ENV_VAR: options.backend_store_uri,
-            constants.ARTIFACT_ROOT_ENV_VAR: root,
-            constants.ARTIFACTS_DESTINATION_ENV_VAR: options.artifacts_destination,
-            constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-        }
-    )
-    initialize_backend_stores(options.backend_store_uri, options.backend_store_uri, root)
-    app = "mlflow.server.fastapi_app:app"
-    Server(uvicorn.Config(app, host=options.host, port=options.port, log_level="warning")).run()
+    options = _options()
+    if options.backend_store_uri is not None:
+        MlflowServer(options.backend_store_uri, options.artifacts_destination, options.host, options.port).run()
+        return
+    settings = settings_or_exit()
+    configure_logging("mlflow", settings.environment, settings.log_level)
+    server = of_settings(settings)
+    if options.migrate:
+        migrate(server.database_url)
+        return
+    os.environ.update(_environment_of(settings))
+    server.run()
 
 
 if __name__ == "__main__":

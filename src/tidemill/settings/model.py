@@ -5,9 +5,11 @@ holds the value instead, for secrets.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from tidemill.settings.addresses import with_password
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -18,9 +20,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _with_secret_part(values: Any, url: str, password: str) -> Any:
+    """The raw ``values`` of a section, with the password in the address it belongs to."""
+    if not isinstance(values, dict) or values.get(password) is None or values.get(url) is None:
+        return values
+    address, secret = (
+        value.get_secret_value() if isinstance(value, SecretStr) else value for value in (values[url], values[password])
+    )
+    return {**values, url: with_password(address, secret)}
+
+
 class DatabaseSettings(Section):
     url: SecretStr = SecretStr("postgresql+psycopg:///tidemill")
     """SQLAlchemy address of the platform's PostgreSQL database, with the driver ``postgresql+psycopg``."""
+    password: SecretStr | None = None
+    """Put into ``url``, so that the address is no secret and the password can be a file of its own."""
     optuna_url: SecretStr | None = None
     """Where Optuna keeps its studies; by default the schema ``optuna`` of the platform's database."""
     pool_size: PositiveInt = 5
@@ -31,6 +45,11 @@ class DatabaseSettings(Section):
     """How long to wait for a new connection."""
     statement_timeout_seconds: PositiveInt = 30
     """PostgreSQL ends a statement of the api after this time."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        return _with_secret_part(values, "url", "password")
 
 
 class ObjectStoreSettings(Section):
@@ -57,6 +76,23 @@ class MlflowSettings(Section):
     """One request to MLflow."""
     token: SecretStr | None = None
     """Bearer token sent to MLflow, where a proxy in front of it asks for one."""
+    database_url: SecretStr | None = None
+    """SQLAlchemy address of MLflow's own PostgreSQL database; only for what runs, migrates or backs up MLflow."""
+    database_password: SecretStr | None = None
+    """Put into ``database_url``."""
+    host: str = "127.0.0.1"
+    """Address the MLflow server listens on."""
+    port: Port = 5000
+    """Port the MLflow server listens on."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, with their ports, that the MLflow server may be called by beside those of this machine."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins, such as ``https://tidemill.example.org``, whose web pages may change things in MLflow."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        return _with_secret_part(values, "database_url", "database_password")
 
 
 class ApiSettings(Section):
@@ -81,6 +117,9 @@ class ModelServerSettings(Section):
     """API key of the model server, with the scope ``serving``."""
     state_dir: Path = Path("tidemill-data/model-server")
     """Local disk for models, the last known deployments and the ledger's write-ahead files."""
+    state_slots: Annotated[int, Field(ge=0, le=256)] = 0
+    """Model servers that may share ``state_dir``: each claims a folder in it, and ships what a vanished one left
+    behind. 0: the folder is this server's alone."""
     refresh_seconds: Seconds = 1
     """How often deployments and keys are asked for."""
     ship_seconds: Seconds = 0.5
@@ -139,6 +178,21 @@ class ObservabilitySettings(Section):
     """``host:port`` of the platform's own TLS server, whose certificate's expiry the api then shows."""
 
 
+class EdgeSettings(Section):
+    drain_seconds: Annotated[float, Field(ge=0)] = 0
+    """How long a process that was told to stop goes on answering on connections that a proxy keeps open. Behind Nginx:
+    longer than Nginx keeps idle ones (4 s); without a proxy 0."""
+
+
+class SessionSettings(Section):
+    lifetime_seconds: PositiveInt = 12 * 3600
+    """A session of the sign-in page ends after this time at the latest."""
+    idle_seconds: PositiveInt = 3600
+    """It ends earlier when nothing was asked with it for this long."""
+    most_per_key: PositiveInt = 20
+    """Sessions of one API key; the oldest ends when another begins."""
+
+
 class Settings(Section):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
     """Name of this stack; part of its API keys, logs and metrics."""
@@ -153,3 +207,5 @@ class Settings(Section):
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
+    edge: EdgeSettings = EdgeSettings()
+    session: SessionSettings = SessionSettings()

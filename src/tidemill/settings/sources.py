@@ -1,6 +1,7 @@
 """Where a setting's value comes from: environment over file over default, each remembered."""
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.settings.model import Settings
+from tidemill.settings.names import PREFIX, variable_name
+from tidemill.settings.weakness import refuse_weak_secrets
 
-PREFIX = "TIDEMILL_"
 CONFIG_FILE = "TIDEMILL_CONFIG"
 CLIENT_VARIABLES = frozenset({"TIDEMILL_URL", "TIDEMILL_API_KEY", "TIDEMILL_MODEL_SERVER_URL", CONFIG_FILE})
 """Read by the command line and the SDK; no settings of a process."""
@@ -30,8 +32,18 @@ class Origin:
 
 
 def load_settings(environ: Mapping[str, str] | None = None, config_file: Path | None = None) -> Settings:
-    """Read all settings. Raises Invalid naming each unknown or unusable one, never its value."""
+    """Read all settings. Raises Invalid naming each unknown, unusable or (but locally) weak one, never its value."""
     return load_settings_with_origins(environ, config_file)[0]
+
+
+def settings_or_exit() -> Settings:
+    """For a process's main: the settings, or one line on stderr that names what is wrong with them, and exit code 2."""
+    try:
+        return load_settings()
+    except Invalid as error:
+        sys.stderr.write(f"{error.title}: {error.detail}\n")
+        sys.stderr.writelines(f"  {problem.pointer}: {problem.detail}\n" for problem in error.problems)
+        sys.exit(2)
 
 
 def load_settings_with_origins(
@@ -47,6 +59,7 @@ def load_settings_with_origins(
         _put(tree, path, value)
         sources[path] = source
     settings = _validated(tree, sources)
+    refuse_weak_secrets(settings, environ)
     return settings, [_origin(settings, path, sources) for path in known]
 
 
@@ -56,10 +69,6 @@ def _leaves(section: type[BaseModel], above: _Path = ()) -> Iterator[tuple[_Path
             yield from _leaves(field.annotation, (*above, name))
         else:
             yield (*above, name), field.annotation
-
-
-def variable_name(path: _Path) -> str:
-    return PREFIX + "__".join(path).upper()
 
 
 def _read_environment(environ: Mapping[str, str], known: Mapping[_Path, Any]) -> Iterator[tuple[_Path, Any, str]]:

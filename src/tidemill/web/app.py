@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from fastapi_swagger import patch_fastapi
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
@@ -14,7 +13,9 @@ from tidemill import __version__
 from tidemill.schemas.problem import ProblemDetails
 from tidemill.web.access import AccessMiddleware
 from tidemill.web.body_limit import BodyLimitMiddleware
+from tidemill.web.documentation import documentation_router
 from tidemill.web.health import Check, health_router
+from tidemill.web.last_answer import LastAnswerMiddleware
 from tidemill.web.metrics import HttpMetrics, metrics_router
 from tidemill.web.problems import MEDIA_TYPE, install_problem_handlers
 from tidemill.web.request_id import RequestIdMiddleware
@@ -50,15 +51,16 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     )
     app.include_router(health_router(config.checks, config.notices))
     app.include_router(metrics_router(config.registry))
+    app.include_router(documentation_router(config.title))
     for router in routers:
         app.include_router(router)
-    patch_fastapi(app, redirect_from_root_to_docs=False)  # serves /docs from the package: no network is needed
     install_problem_handlers(app)
     for inner in reversed(config.inner_middleware):
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=config.max_body_bytes, exceptions=config.body_limit_exceptions)
     app.add_middleware(AccessMiddleware, metrics=HttpMetrics(config.registry))
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(LastAnswerMiddleware)
     return app
 
 

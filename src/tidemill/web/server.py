@@ -1,7 +1,11 @@
-"""How every HTTP process runs uvicorn."""
+"""How every HTTP process runs uvicorn, and how it stops without losing a request."""
 
+import asyncio
 import contextlib
 import signal
+import socket
+import threading
+import time
 from collections.abc import Generator
 from types import FrameType
 
@@ -9,17 +13,29 @@ import uvicorn
 from fastapi import FastAPI
 
 _GRACE_SECONDS = 20
+_LOOK_SECONDS = 0.05
 
 
 class Server(uvicorn.Server):
-    """Tells the application when it is asked to stop, so that streams without an end of their own can end.
+    """Stops in an order that no request is lost in, given a proxy that keeps idle connections for a shorter time.
 
-    `run` returns after a stop in good order, so that the process ends with exit code 0. Runs in the main thread.
+    Asked to stop, it tells the application (streams without an end of their own can end), accepts no more connections,
+    and for at most ``drain_seconds`` goes on answering on those that are open: each answer says that it is the last,
+    and idle ones are the client's to close. Closing them here could meet a request that is on its way.
+
+    `run` returns after a stop in good order, so that the process ends with exit code 0.
     """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float = 0) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """As uvicorn's, which would then send itself the signal again: supervisors take that end for a failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -32,6 +48,43 @@ class Server(uvicorn.Server):
         if isinstance(app, FastAPI):
             app.state.stopping = True
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._drain_seconds > 0:
+            await self._stop_listening()
+            ends = time.monotonic() + self._drain_seconds
+            while self.server_state.connections and not self.force_exit and time.monotonic() < ends:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
+
+    async def _stop_listening(self) -> None:
+        """Close the listeners, and take what the kernel has accepted meanwhile: it would be reset."""
+        waiting: list[socket.socket] = []
+        for server in self.servers:
+            # The copies keep the sockets open until their queues are empty.
+            copies = [socket.fromfd(own.fileno(), own.family, own.type) for own in server.sockets]
+            server.close()
+            for listener in copies:
+                waiting += _accept_waiting(listener)
+                listener.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind = self.config.http_protocol_class
+        assert not isinstance(kind, str)
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+
+
+def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    listener.setblocking(False)
+    accepted = []
+    while True:
+        try:
+            accepted.append(listener.accept()[0])
+        except BlockingIOError:
+            return accepted
 
 
 def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:

@@ -31,7 +31,7 @@ from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
-from tidemill.settings.sources import load_settings
+from tidemill.settings.sources import settings_or_exit
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import server_config
@@ -45,7 +45,7 @@ _LAST_MOMENTS_SECONDS = 2
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = settings_or_exit()
     configure_logging("worker", settings.environment, settings.log_level)
     sys.exit(run(settings, TASKS, SCHEDULES))
 

@@ -10,15 +10,17 @@ import pytest
 
 from tidemill.kit.errors import TidemillError
 from tidemill.training.ingest.entry import normalise
+from tidemill.training.ingest.memory import resident_bytes
 
-MEMORY_BYTES = 512 * 2**20
+FREE_BYTES = 384 * 2**20
+"""What the ingest may take beside the process of the tests."""
 
 
 @dataclass
 class QuietReporter:
     scratch: Path
     cpu_threads: int = 2
-    memory_limit_bytes: int = MEMORY_BYTES
+    memory_limit_bytes: int = field(default_factory=lambda: resident_bytes() + FREE_BYTES)
     stages: list[str] = field(default_factory=list)
 
     def progress(self, stage: str, *_: Any, **__: Any) -> None:

@@ -10,6 +10,7 @@ from tidemill.db.tables import (
     monitoring,
     predictions,
     registry,
+    sessions,
 )
 from tidemill.db.tables.base import Base
 
@@ -24,4 +25,5 @@ __all__ = [
     "monitoring",
     "predictions",
     "registry",
+    "sessions",
 ]

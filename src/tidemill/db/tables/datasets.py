@@ -61,10 +61,12 @@ class DatasetVersion(Base):
 
 
 class DatasetPin(Base):
-    """Something, such as ``model/adult-income:3``, that depends on a version."""
+    """Something, such as ``model/adult-income:3``, that depends on a version; with a job, until that job has ended."""
 
     __tablename__ = "dataset_pins"
+    __table_args__ = (Index("ix_dataset_pins_job_id", "job_id"),)
 
     dataset_version_id: Mapped[str] = mapped_column(ForeignKey("dataset_versions.id"), primary_key=True)
     dependent: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     created_at: Mapped[CreatedAt]

@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from tidemill.db.tables.datasets import Dataset, DatasetPin, DatasetVersion
+from tidemill.db.tables.jobs import Job
 from tidemill.features.datasets.states import VersionState
+from tidemill.jobs.states import FINAL
 from tidemill.kit import ids
 
 _READY = DatasetVersion.state == VersionState.READY
@@ -92,12 +94,17 @@ async def versions_page(session: AsyncSession, name: str, limit: int, before: in
 
 
 async def dependents(session: AsyncSession, version_id: str, limit: int = 100) -> list[str]:
-    query = select(DatasetPin.dependent).where(DatasetPin.dataset_version_id == version_id)
+    """What pins the version; the pin of a job that has ended, in whatever way, does not count."""
+    query = (
+        select(DatasetPin.dependent)
+        .outerjoin(Job, Job.id == DatasetPin.job_id)
+        .where(DatasetPin.dataset_version_id == version_id, DatasetPin.job_id.is_(None) | Job.status.not_in(FINAL))
+    )
     return list(await session.scalars(query.order_by(DatasetPin.dependent).limit(limit)))
 
 
-async def insert_pin(session: AsyncSession, version_id: str, dependent: str) -> None:
-    row = insert(DatasetPin).values(dataset_version_id=version_id, dependent=dependent)
+async def insert_pin(session: AsyncSession, version_id: str, dependent: str, job_id: str | None) -> None:
+    row = insert(DatasetPin).values(dataset_version_id=version_id, dependent=dependent, job_id=job_id)
     await session.execute(row.on_conflict_do_nothing())
 
 
@@ -105,6 +112,10 @@ async def delete_pin(session: AsyncSession, version_id: str, dependent: str) -> 
     await session.execute(
         delete(DatasetPin).where(DatasetPin.dataset_version_id == version_id, DatasetPin.dependent == dependent)
     )
+
+
+async def delete_pins(session: AsyncSession, version_id: str) -> None:
+    await session.execute(delete(DatasetPin).where(DatasetPin.dataset_version_id == version_id))
 
 
 async def pending_before(session: AsyncSession, moment: datetime, limit: int = 1000) -> Sequence[DatasetVersion]:

@@ -169,12 +169,16 @@ async def contract_of(session: AsyncSession, version: DatasetVersion) -> dict[st
     return None if version.new_contract or dataset is None else dataset.contract
 
 
-async def pin(session: AsyncSession, version_id: str, dependent: str) -> None:
-    """Keep a ready version from being deleted as long as ``dependent`` exists; twice is once. Raises NotFound."""
+async def pin(session: AsyncSession, version_id: str, dependent: str, job_id: str | None = None) -> None:
+    """Keep a ready version from being deleted as long as ``dependent`` exists; twice is once. Raises NotFound.
+
+    With ``job_id``, the pin holds until that job has ended, however it ends, and needs no `unpin`.
+    """
     version = await get_by_id(session, version_id)
     await queries.lock(session, version.dataset_id)
-    await session.refresh(version)
-    await queries.insert_pin(session, version_id, dependent)
+    if await session.get(DatasetVersion, version_id, populate_existing=True) is None:
+        raise NotFound("dataset_version_not_found", "There is no such dataset version.")
+    await queries.insert_pin(session, version_id, dependent, job_id)
 
 
 async def unpin(session: AsyncSession, version_id: str, dependent: str) -> None:
@@ -190,6 +194,7 @@ async def delete(session: AsyncSession, name: str, number: int) -> None:
     if pinned_by:
         problems = [Problem(dependent, "dependent", "Depends on this version.") for dependent in pinned_by]
         raise Conflict("dataset_version_in_use", f"Version {number} is in use: {', '.join(pinned_by[:5])}.", problems)
+    await queries.delete_pins(session, version.id)  # those of jobs that have ended
     await session.delete(version)
     await session.flush()
     if dataset is not None and await queries.version(session, name, None) is None:

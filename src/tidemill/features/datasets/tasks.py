@@ -23,7 +23,7 @@ from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.hashing import sha256_of_json
 
-_ENTRY = "tidemill.training.ingest.entry:normalise"
+_ENTRY = "tidemill.training.ingest.lean:normalise"
 _ROUNDS = 3
 
 

@@ -49,7 +49,10 @@ class RankedRuns:
 
 
 async def start(session: AsyncSession, request: TrainingRequest, principal: str) -> TrainingStarted:
-    """Create a run and its job. Raises NotFound for the dataset, Invalid for columns that it does not have."""
+    """Create a run and its job, which keeps the dataset version from being deleted until it has ended.
+
+    Raises NotFound for the dataset, Invalid for columns that it does not have.
+    """
     version = await datasets.get_version(session, request.dataset, request.dataset_version)
     options = TrainingOptions.model_validate(request.model_dump(include=set(TrainingOptions.model_fields)))
     _check_columns(version, options)
@@ -65,6 +68,7 @@ async def start(session: AsyncSession, request: TrainingRequest, principal: str)
         timeout_seconds=request.timeout_seconds or _timeout_seconds(options),
     )
     run.job_id = (await jobs.enqueue(session, TRAIN, TrainPayload(run_id=run.id), wanted)).id
+    await datasets.pin(session, version.id, f"training/{run.id}", run.job_id)
     await session.flush()
     return TrainingStarted(run_id=run.id, job_id=run.job_id, name=name)
 

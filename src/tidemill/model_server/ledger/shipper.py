@@ -4,11 +4,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Protocol
 
 from tidemill.kit.errors import Invalid, TidemillError, TooLarge
 from tidemill.model_server.ledger.lines import read_content
 from tidemill.model_server.ledger.segments import SegmentFolder
-from tidemill.model_server.ledger.writer import LedgerWriter
 from tidemill.schemas.serving import SegmentReceipt
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,23 @@ _REFUSED_FOR_GOOD = "segment_"
 """Codes of the api that say that a segment can never be taken begin so; others may pass, so they are retried."""
 
 
+class Segments(Protocol):
+    """What a shipper takes from, such as `LedgerWriter`."""
+
+    async def rotate(self) -> None:
+        """Close the open segment, if there is one."""
+
+    def closed_segments(self) -> list[int]:
+        """Numbers of the segments that are complete, oldest first."""
+
+    def forget(self, number: int, size_bytes: int) -> None:
+        """Delete a segment that was shipped."""
+
+
 class Shipper:
     """``ship`` sends NDJSON and returns when it is committed; it raises TidemillError otherwise."""
 
-    def __init__(self, folder: SegmentFolder, writer: LedgerWriter, ship: Ship, interval_seconds: float) -> None:
+    def __init__(self, folder: SegmentFolder, writer: Segments, ship: Ship, interval_seconds: float) -> None:
         self._folder = folder
         self._writer = writer
         self._ship = ship

@@ -9,6 +9,7 @@ from tidemill import __version__
 from tidemill.kit.errors import Conflict, Invalid, NotFound, Problem, Unsupported
 from tidemill.kit.names import NAME_PATTERN, Name
 from tidemill.model_server.dataplane import PredictionQuery
+from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
 from tidemill.model_server.transports.csv_table import CsvTable
@@ -79,7 +80,8 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
             params = None
         else:
             table, params = _table(_checked(request, body))
-        rows = await serving.data_plane.predict(PredictionQuery(name, table, params, asker(caller)))
+        query = PredictionQuery(name, table, params, asker(caller), request_key(request, body))
+        rows = await serving.data_plane.predict(query)
     return answer(rows.spec, reply_body(rows))
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from tidemill.kit.errors import Invalid, Problem, Unsupported
 from tidemill.kit.names import Name
 from tidemill.model_server.dataplane import PredictionQuery
+from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.server import Caller, ServingDep, answer, asker, media_type, parsed_json
@@ -24,13 +25,15 @@ async def predict(name: Name, request: Request, serving: ServingDep, caller: Cal
     """Predict rows with the model that the deployment serves now.
 
     Every row is recorded before this answers, and named by its ``prediction_id``. 422 tells every cell that does not
-    fit the model's signature. ``X-Model-Name`` and ``X-Model-Version`` name the version that answered.
+    fit the model's signature. ``X-Model-Name`` and ``X-Model-Version`` name the version that answered. Sent again with
+    the same ``Idempotency-Key`` (a UUIDv7 of the last hour), a request is the same predictions, recorded once.
     """
     if media_type(request) not in ("application/json", ""):
         raise Unsupported("media_type_unsupported", "Rows are sent as application/json.")
-    body = _members(parsed_json(await request.body()))
+    content = await request.body()
+    body = _members(parsed_json(content))
     table = RecordsTable(body["inputs"], "/inputs")
-    query = PredictionQuery(name, table, _params(body), asker(caller))
+    query = PredictionQuery(name, table, _params(body), asker(caller), request_key(request, content))
     rows = await serving.data_plane.predict(query)
     return answer(rows.spec, reply_body(rows))
 

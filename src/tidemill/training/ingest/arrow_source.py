@@ -16,6 +16,7 @@ from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _MOST_ROWS = 2**15
+_SEEN_ROWS = 64
 _ASSUMED_CELL_BYTES = 16
 
 
@@ -58,10 +59,9 @@ class _TypedSource:
                     yield Batch(table, index, read_share=share)
                 index += table.num_rows
 
-    @property
-    def _rows_at_once(self) -> int:
-        row_bytes = max(1, len(self.names)) * _ASSUMED_CELL_BYTES
-        return max(256, min(_MOST_ROWS, 2 * self._limits.block_bytes // row_bytes))
+    def _rows_at_once(self, seen_row_bytes: int) -> int:
+        row_bytes = max(len(self.names) * _ASSUMED_CELL_BYTES, seen_row_bytes)
+        return max(1, min(_MOST_ROWS, 2 * self._limits.block_bytes // row_bytes))
 
     def _schema(self) -> Any:
         raise NotImplementedError
@@ -83,9 +83,17 @@ class ParquetSource(_TypedSource):
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
         with pq.ParquetFile(self._path, buffer_size=2**16, pre_buffer=False) as file:
             total, done = max(1, file.metadata.num_rows), 0
-            for batch in file.iter_batches(batch_size=self._rows_at_once, use_threads=False):
+            for batch in file.iter_batches(batch_size=self._rows_at_once(_row_bytes(file)), use_threads=False):
                 done += batch.num_rows
                 yield batch, done / total
+
+
+def _row_bytes(file: Any) -> int:
+    """Of one row in memory, about: by what the file says and by its first rows, since it may store equal texts once."""
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    said = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+    first = next(file.iter_batches(batch_size=_SEEN_ROWS, use_threads=False), None)
+    return int(max(said, 0 if first is None else first.nbytes // max(1, first.num_rows)))
 
 
 class ArrowSource(_TypedSource):
@@ -102,8 +110,9 @@ class ArrowSource(_TypedSource):
             reader = self._open(file)
             whole = range(reader.num_record_batches) if hasattr(reader, "num_record_batches") else None
             for batch in (reader.get_batch(index) for index in whole) if whole is not None else reader:
-                for start in range(0, batch.num_rows, self._rows_at_once):
-                    yield batch.slice(start, self._rows_at_once), None
+                rows = self._rows_at_once(batch.nbytes // max(1, batch.num_rows))
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows), None
 
     def _open(self, file: Any) -> Any:
         with self._path.open("rb") as stream:

@@ -15,6 +15,7 @@ from tidemill.training.ingest.csv_source import CsvSource
 from tidemill.training.ingest.detect import Head, detect_binary_format, detect_text_format
 from tidemill.training.ingest.excel_source import ExcelSource
 from tidemill.training.ingest.json_source import JsonSource, NdjsonSource
+from tidemill.training.ingest.memory import give_back, resident_bytes
 from tidemill.training.ingest.model import IngestRequest, Limits, Source
 from tidemill.training.ingest.normalise import Normalised, normalise_table
 from tidemill.training.ingest.passes import PassRunner
@@ -34,12 +35,12 @@ def normalise(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     begin on, spreadsheet rows as the spreadsheet does, others from 1. Raises Invalid, TooLarge, Unsupported.
     """
     order = IngestRequest.model_validate(request)
-    limits = Limits(reporter.memory_limit_bytes, reporter.cpu_threads)
+    limits = Limits(reporter.memory_limit_bytes, reporter.cpu_threads, resident_bytes())
     _bound_arrow(limits)
     source = open_source(order, limits, reporter.scratch)
     runner = PassRunner(source, order.options, limits, order.output, lambda share: _report(reporter, share))
     table = normalise_table(runner, order.contract)
-    pa.default_memory_pool().release_unused()
+    give_back()
     reporter.progress("profiling", 0, len(table.columns))
     profile = profile_parts(table, limits, reporter)
     return _result(table, profile, source)

@@ -20,6 +20,9 @@ from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
 
 _CELLS_AT_ONCE = 2**16
+_SHARED_TEXTS = "xl/sharedStrings.xml"
+_TEXT_GROWTH = 5
+"""How much larger the texts are as objects of Python than as XML."""
 _Row = tuple[int, tuple[Any, ...]]
 
 
@@ -59,8 +62,15 @@ class ExcelSource:
 
     def _check_size(self, limit_bytes: int) -> None:
         with zipfile.ZipFile(self._path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > limit_bytes:
-                raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        if sum(sizes.values()) > limit_bytes:
+            raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
+        if _TEXT_GROWTH * sizes.get(_SHARED_TEXTS, 0) > self._limits.free_bytes:
+            raise TooLarge(
+                "workbook_texts_too_large",
+                "The workbook keeps all its different texts in one table, which does not fit into the worker's memory; "
+                "save it as CSV or Parquet.",
+            )
 
     def _find_sheet(self) -> str:
         with self._open() as book:

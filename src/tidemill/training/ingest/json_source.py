@@ -53,14 +53,16 @@ class _JsonRows:
 
     def batches(self) -> Generator[Batch, None, None]:
         rows: list[dict[str, Any]] = []
-        index = 0
+        index = begins = 0
         with self._text.path.open("rb") as stream:
             size_bytes = max(1, self._text.path.stat().st_size)
             for number, row in self._objects(stream):
                 self._check(number, row)
                 rows.append(row)
-                if len(rows) * max(1, len(self._names)) * _CELL_BYTES >= 4 * self._limits.block_bytes:
-                    yield self._batch(rows, index, stream.tell() / size_bytes)
+                cells_bytes = len(rows) * max(1, len(self._names)) * _CELL_BYTES
+                if max(cells_bytes, stream.tell() - begins) >= 4 * self._limits.block_bytes:
+                    begins = stream.tell()
+                    yield self._batch(rows, index, begins / size_bytes)
                     index, rows = index + len(rows), []
         if rows:
             yield self._batch(rows, index, 1.0)

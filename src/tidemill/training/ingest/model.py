@@ -11,9 +11,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tidemill.kit.errors import Invalid
+from tidemill.kit.sizes import format_size
 from tidemill.schemas.base import Schema
 from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, ColumnType, IngestOptions, TableSchema
 
+_LEAST_FREE_BYTES = 128 * 2**20
+_PROFILE_LIBRARY_BYTES = 24 * 2**20
+_LEAST_PROFILE_BYTES = 32 * 2**20
+_TIGHT_SHARE = 0.7
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int8]
 
@@ -55,34 +61,48 @@ class IngestRequest(Schema):
 
 @dataclass(frozen=True)
 class Limits:
-    """How much memory the stages may take, from the limit of the whole process."""
+    """How much memory the stages may take: the limit of the whole process less what it takes before it reads a row."""
 
     memory_bytes: int
     threads: int
+    taken_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.free_bytes < _LEAST_FREE_BYTES:
+            least = self.taken_bytes + _LEAST_FREE_BYTES
+            raise Invalid(
+                "memory_limit_too_small",
+                f"Files cannot be read in {format_size(self.memory_bytes)}; the worker's limit must be at least "
+                f"{format_size(least)}.",
+            )
 
     @property
     def block_bytes(self) -> int:
         """Text parsed at once. About twelve blocks are alive at a time, as text, as columns and in queues."""
-        return max(256 * 2**10, min(2 * 2**20, self._free_bytes // 192))
+        return max(256 * 2**10, min(2 * 2**20, self.free_bytes // 192))
 
     @property
     def longest_row_bytes(self) -> int:
-        return max(4 * 2**20, min(16 * 2**20, self._free_bytes // 24))
+        return max(4 * 2**20, min(16 * 2**20, self.free_bytes // 24))
 
     @property
     def group_bytes(self) -> int:
         """Columns gathered before a row group is written."""
-        return max(4 * 2**20, min(64 * 2**20, self._free_bytes // 24))
+        return max(4 * 2**20, min(64 * 2**20, self.free_bytes // 24))
+
+    def profile_bytes(self, resident_bytes: int) -> int:
+        """For the profile's queries, which spill to disk beyond it; the library takes some for itself."""
+        left = self.memory_bytes - resident_bytes - _PROFILE_LIBRARY_BYTES
+        return max(_LEAST_PROFILE_BYTES, min(2 * 2**30, left // 2))
 
     @property
-    def profile_bytes(self) -> int:
-        """For the profile's queries, which spill to disk beyond it."""
-        return max(64 * 2**20, min(2 * 2**30, self._free_bytes // 2))
-
-    @property
-    def _free_bytes(self) -> int:
+    def free_bytes(self) -> int:
         """What is left beside the libraries themselves."""
-        return max(64 * 2**20, self.memory_bytes - 128 * 2**20)
+        return self.memory_bytes - self.taken_bytes
+
+    def is_tight(self, resident_bytes: int) -> bool:
+        """Whether it is time to give back what is kept for reuse."""
+        return resident_bytes - self.taken_bytes > _TIGHT_SHARE * self.free_bytes
 
 
 @dataclass(frozen=True)
@@ -143,10 +163,14 @@ class Plan:
 
 @dataclass
 class Evidence:
-    """What the values of one column were, counted over all rows; of each kind the first rows' indices."""
+    """What the values of one column were, counted over all rows; of each kind the first rows' indices.
+
+    longest_bytes: of the texts of a column read as such.
+    """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Kind), dtype=np.int64))
     rows: dict[Kind, list[int]] = field(default_factory=dict)
+    longest_bytes: int = 0
 
     def add(self, codes: Codes, first_index: int, noted: Collection[Kind]) -> None:
         """Count ``codes`` and note the rows of the kinds ``noted``."""

@@ -26,10 +26,13 @@ _MAX_PASSES = 6
 
 @dataclass(frozen=True)
 class Normalised:
+    """longest_bytes: of the texts in each column of text."""
+
     columns: list[Column]
     row_count: int
     parts: list[Path]
     warnings: list[str]
+    longest_bytes: dict[str, int]
 
 
 def normalise_table(runner: PassRunner, contract: TableSchema | None) -> Normalised:
@@ -119,4 +122,5 @@ def _normalised(
     ]
     warnings = [f"Column {name} {decision.warning}." for name, decision in decisions.items() if decision.warning]
     warnings += [f"Column {column.name} holds no value at all." for column in columns if column.all_missing]
-    return Normalised(columns, result.row_count, result.paths, warnings)
+    longest = {name: result.evidence[name].longest_bytes for name in order}
+    return Normalised(columns, result.row_count, result.paths, warnings, longest)

@@ -15,6 +15,8 @@ _GROUP_ROWS = 2**17
 _PART_BYTES = 256 * 2**20
 _DICTIONARY_SHARE = 0.2
 _COMPRESSION_LEVEL = 1
+_PAGE_ROWS = 1024
+_PAGE_BYTES = 2**20
 
 
 class PartWriter:
@@ -94,12 +96,19 @@ class PartWriter:
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
             use_dictionary=_repeating(first_group),
+            write_batch_size=_page_rows(first_group),
         )
 
     def _close_part(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _page_rows(group: Any) -> int:
+    """Rows after which the writer looks whether a page is full; one of long texts would else grow to hundreds of MB."""
+    row_bytes = group.nbytes // max(1, group.num_rows)
+    return int(max(1, min(_PAGE_ROWS, _PAGE_BYTES // max(1, row_bytes))))
 
 
 def _repeating(group: Any) -> list[str]:

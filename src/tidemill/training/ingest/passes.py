@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.schemas.datasets import IngestOptions
+from tidemill.training.ingest.memory import give_back, resident_bytes
 from tidemill.training.ingest.model import Batch, Evidence, Kind, Limits, Mask, Plan, Source
 from tidemill.training.ingest.parts import PartWriter
 from tidemill.training.ingest.prefetch import Prefetched
@@ -59,6 +60,8 @@ class PassRunner:
                 writing = writing and not _contradicted(plans, result.evidence)
                 if writing:
                     writer.write(table)
+                if self.limits.is_tight(resident_bytes()):
+                    give_back()
                 if batch.read_share is not None:
                     self.on_share(batch.read_share)
         if writing:

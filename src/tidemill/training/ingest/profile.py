@@ -9,7 +9,7 @@ import datetime as dt
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import duckdb
 from tidemill.kit.errors import Unavailable
 from tidemill.kit.reporter import Reporter
 from tidemill.schemas.datasets import Column
+from tidemill.training.ingest.memory import resident_bytes
 from tidemill.training.ingest.model import Limits
 from tidemill.training.ingest.normalise import Normalised
 
@@ -31,28 +32,37 @@ _SEED = 20260101
 _COLUMNS_AT_ONCE = 40
 _BYTES_PER_COLUMN = 12 * 2**20
 """What reading a column of large row groups and its sketches take in one thread, about."""
+_BYTES_PER_THREAD = 32 * 2**20
 _VALUE_CHARACTERS = 100
+_WIDE_BYTES = 1000
 
 
 @dataclass(frozen=True)
 class _Profiler:
+    """wide: columns of long texts. They are read from the files each time, and told apart by a hash of 64 bits."""
+
     connection: duckdb.DuckDBPyConnection
     paths: Sequence[str]
     row_count: int
+    wide: frozenset[str] = frozenset()
 
     @property
     def exact(self) -> bool:
         return self.row_count <= _EXACT_ROWS
 
+    @property
+    def _gathers(self) -> bool:
+        return self.exact and not self.wide
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """``query`` with ``{parts}`` for the table of all parts."""
-        if self.exact:
+        if self._gathers:
             return self.connection.execute(query.replace("{parts}", "gathered")).fetchall()
         return self.connection.execute(query.replace("{parts}", "read_parquet($parts)"), self._bound).fetchall()
 
     def gather(self, columns: Sequence[Column]) -> None:
         """Read some columns of a small table once: with thousands of them, opening files is what takes long."""
-        if self.exact:
+        if self._gathers:
             names = ", ".join(_quoted(column.name) for column in columns)
             query = f"CREATE OR REPLACE TEMP TABLE gathered AS SELECT {names} FROM read_parquet($parts)"  # noqa: S608 - names are quoted
             self.connection.execute(query, self._bound)
@@ -65,29 +75,42 @@ class _Profiler:
 def profile_parts(table: Normalised, limits: Limits, reporter: Reporter) -> dict[str, Any]:
     """``{"row_count", "columns": {name: figures}}``."""
     figures: dict[str, Any] = {}
-    with _connected(limits, reporter.scratch) as connection:
+    memory_bytes = limits.profile_bytes(resident_bytes())
+    threads = min(limits.threads, max(1, memory_bytes // _BYTES_PER_THREAD))
+    with _connected(memory_bytes, threads, reporter.scratch) as connection:
         profiler = _Profiler(connection, [str(path) for path in table.parts], table.row_count)
-        together = _columns_together(profiler, limits)
-        for start in range(0, len(table.columns), together):
+        for some in _portions(table, _columns_together(profiler, memory_bytes // threads)):
             reporter.check()
-            some = table.columns[start : start + together]
-            figures.update(_figures(profiler, some))
-            reporter.progress("profiling", start + len(some), len(table.columns))
-    return {"row_count": table.row_count, "columns": figures}
+            wide = frozenset(column.name for column in some if _is_wide(table, column))
+            figures.update(_figures(replace(profiler, wide=wide), some))
+            reporter.progress("profiling", len(figures), len(table.columns))
+    return {"row_count": table.row_count, "columns": {column.name: figures[column.name] for column in table.columns}}
 
 
-def _columns_together(profiler: _Profiler, limits: Limits) -> int:
+def _portions(table: Normalised, together: int) -> Iterator[Sequence[Column]]:
+    """Columns to look at in one query; those of long texts one by one."""
+    narrow = [column for column in table.columns if not _is_wide(table, column)]
+    for start in range(0, len(narrow), together):
+        yield narrow[start : start + together]
+    yield from ([column] for column in table.columns if _is_wide(table, column))
+
+
+def _is_wide(table: Normalised, column: Column) -> bool:
+    return column.type == "string" and table.longest_bytes[column.name] > _WIDE_BYTES
+
+
+def _columns_together(profiler: _Profiler, thread_bytes: int) -> int:
     """Small tables are gathered, so that many columns fit; of large ones as many as the memory allows."""
     if profiler.exact:
         return _COLUMNS_AT_ONCE
-    return max(1, min(_COLUMNS_AT_ONCE, limits.profile_bytes // (_BYTES_PER_COLUMN * limits.threads)))
+    return max(1, min(_COLUMNS_AT_ONCE, thread_bytes // _BYTES_PER_COLUMN))
 
 
 @contextmanager
-def _connected(limits: Limits, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connected(memory_bytes: int, threads: int, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": limits.threads,
-        "memory_limit": f"{limits.profile_bytes // 2**20}MiB",
+        "threads": threads,
+        "memory_limit": f"{memory_bytes // 2**20}MiB",
         "temp_directory": str(scratch / "duckdb"),
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
@@ -108,11 +131,11 @@ def _connected(limits: Limits, scratch: Path) -> Iterator[duckdb.DuckDBPyConnect
 def _figures(profiler: _Profiler, columns: Sequence[Column]) -> dict[str, Any]:
     """Of some columns at once, since every query opens the files anew."""
     profiler.gather(columns)
-    aggregates = [expression for column in columns for expression in _aggregates(column, profiler.exact)]
+    aggregates = [expression for column in columns for expression in _aggregates(column, profiler)]
     values = list(profiler.rows(f"SELECT {', '.join(aggregates)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
     found = {}
     for column in columns:
-        count = len(_aggregates(column, profiler.exact))
+        count = len(_aggregates(column, profiler))
         own, values = values[:count], values[count:]
         found[column.name] = _basic(profiler, column, own)
     _add_histograms(profiler, columns, found)
@@ -133,9 +156,10 @@ def _numeric(column: Column) -> str | None:
     return f"epoch({name})::DOUBLE" if column.type in ("date", "datetime") else None
 
 
-def _aggregates(column: Column, exact: bool) -> list[str]:
-    name = _quoted(column.name)
-    distinct = f"count(DISTINCT {name})" if exact else f"approx_count_distinct({name})"
+def _aggregates(column: Column, profiler: _Profiler) -> list[str]:
+    name, exact = _quoted(column.name), profiler.exact
+    identity = f"hash({name})" if column.name in profiler.wide else name
+    distinct = f"count(DISTINCT {identity})" if exact else f"approx_count_distinct({name})"
     expressions = [f"count({name})", distinct]
     if (number := _numeric(column)) is not None:
         quantiles = f"[{', '.join(map(str, QUANTILES))}]"
@@ -217,9 +241,13 @@ def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, A
     name = _quoted(column.name)
     sampled = not profiler.exact and figures["distinct"] > _COUNTABLE_DISTINCT
     sample = f"USING SAMPLE reservoir({_SAMPLE_ROWS} ROWS) REPEATABLE ({_SEED})" if sampled else ""
+    wide = column.name in profiler.wide
+    # Only the beginning of a long text is shown, and only that much is held in memory.
+    value, identity = (f"left({name}, {_VALUE_CHARACTERS})", f"hash({name})") if wide else (name, "0")
+    rows = f"SELECT {value} AS v, {identity} AS h FROM {{parts}}"  # noqa: S608 - names are quoted
     query = (
-        f"SELECT {name}, count(*) AS n FROM (SELECT {name} FROM {{parts}} {sample}) WHERE {name} IS NOT NULL "  # noqa: S608 - names are quoted
-        f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
+        f"SELECT v, count(*) AS n FROM (SELECT v, h FROM ({rows}) {sample}) "  # noqa: S608 - as above
+        f"WHERE v IS NOT NULL GROUP BY v, h ORDER BY n DESC, 1, h LIMIT {MOST_FREQUENT}"
     )
     figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in profiler.rows(query)]
     figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None

@@ -202,6 +202,7 @@ def _read_strings(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: Te
     """Text stays as it is, blanks included; only the empty text is missing."""
     values = slice_.texts
     _, lengths, _ = _raw(values)
+    evidence.longest_bytes = max(evidence.longest_bytes, int(lengths.max(initial=0)))
     if values.null_count < np.count_nonzero(lengths == 0):
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
     proven = evidence.count(Kind.CODE, Kind.BIG_INTEGER) > 0

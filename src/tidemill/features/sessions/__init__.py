@@ -1,0 +1,1 @@
+"""Signing in to the consoles (MLflow, Grafana) with an API key."""

@@ -1,0 +1,103 @@
+"""State directories of model servers that share one disk: each claims a slot, nobody's ledger stays behind.
+
+Replicas of a container have no names to keep their folders apart by, and whoever takes a replica away does not wait
+until its ledger is shipped. So the folder that they share holds numbered slots. A server claims a free one by its lock,
+which the kernel lifts however the server ends, and takes one with unshipped predictions first. Ledgers that still lie
+in slots without a server are shipped by those that run.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.model_server.disk import StateDirectory
+from tidemill.model_server.ledger.segments import SegmentFolder
+from tidemill.model_server.ledger.shipper import Ship, Shipper
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 5.0
+
+
+class Slots:
+    """At most ``count`` state directories below ``root``."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self._root = root
+        self._count = count
+        root.mkdir(parents=True, exist_ok=True)
+
+    def claim(self) -> StateDirectory:
+        """A free slot, one with a ledger that waits if there is any. Raises Conflict if every slot is in use."""
+        paths = list(self._paths())
+        for path in sorted(paths, key=lambda path: not _has_segments(path)):
+            if (claimed := _claimed(path)) is not None:
+                return claimed
+        raise Conflict("state_slots_in_use", f"All {self._count} slots of the state directory are in use.")
+
+    def abandoned(self) -> Iterator[StateDirectory]:
+        """Slots without a server whose ledgers wait, each claimed while it is looked at."""
+        for path in self._paths():
+            if _has_segments(path) and (claimed := _claimed(path)) is not None:
+                try:
+                    yield claimed
+                finally:
+                    claimed.close()
+
+    def _paths(self) -> Iterator[Path]:
+        return (self._root / f"slot-{number:03d}" for number in range(self._count))
+
+
+class Heir:
+    """Ships the ledgers that vanished servers left in their slots."""
+
+    def __init__(self, slots: Slots, ship: Ship, look_seconds: float = _LOOK_SECONDS) -> None:
+        self._slots = slots
+        self._ship = ship
+        self._look_seconds = look_seconds
+
+    async def run(self) -> None:
+        """Look after the slots until cancelled."""
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            try:
+                await self.ship_abandoned()
+            except (TidemillError, OSError) as error:
+                reason = error.code if isinstance(error, TidemillError) else type(error).__name__
+                log.warning("An abandoned ledger could not be shipped", extra={"reason": reason})
+
+    async def ship_abandoned(self) -> None:
+        """Ship every ledger without a server. Raises the first failure; what was not shipped stays where it is."""
+        for state in self._slots.abandoned():
+            ledger = _ClosedLedger(SegmentFolder(state.ledger))
+            await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
+            log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
+
+
+class _ClosedLedger:
+    """The segments of a ledger that nobody writes."""
+
+    def __init__(self, folder: SegmentFolder) -> None:
+        self.folder = folder
+
+    async def rotate(self) -> None:
+        """No segment is open."""
+
+    def closed_segments(self) -> list[int]:
+        return self.folder.numbers()
+
+    def forget(self, number: int, size_bytes: int) -> None:
+        self.folder.delete(number)
+
+
+def _claimed(path: Path) -> StateDirectory | None:
+    try:
+        return StateDirectory(path)
+    except Conflict:
+        return None
+
+
+def _has_segments(path: Path) -> bool:
+    return any((path / "ledger").glob("*.wal"))
