@@ -54,13 +54,15 @@ FROM ${POSTGRES_IMAGE} AS postgresql-client
 COPY deploy/image/collect-client /build/
 RUN /build/collect-client /opt/postgresql pg_dump pg_restore psql
 
-# What the images begin with: the base without its package installer, and without what only developers read. Deleting
-# in a layer of its own would keep the bytes, so each image starts from this as from scratch.
+# What the images begin with: the base without its package installers, Perl (which only those need), character sets for
+# other programs than Python, and what only developers read. Deleting in a layer of its own would keep the bytes, so each
+# image starts from this as from scratch. dpkg's record of what is installed stays, and stays true: scanners read it.
 FROM base AS root
 RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
+ && dpkg --purge --force-remove-essential --force-depends apt libapt-pkg7.0 sqv perl-base \
  && rm -rf /usr/local/lib/python3.*/ensurepip /usr/local/lib/python3.*/test /usr/local/lib/python3.*/idlelib \
-    /usr/local/lib/python3.*/config-* /usr/local/include /usr/local/share/man /usr/share/man \
-    /var/lib/apt/lists /var/cache/apt /var/cache/debconf
+    /usr/local/lib/python3.*/pydoc_data /usr/local/lib/python3.*/config-* /usr/local/include /usr/local/share/man \
+    /usr/share/man /usr/lib/*/gconv /etc/apt /var/lib/apt /var/cache/apt /var/cache/debconf /var/log/apt
 
 FROM scratch AS runtime
 # hadolint ignore=DL3067

@@ -77,6 +77,10 @@ docs: $(VENV)/.dev ## Write the reference pages (settings, command line, metrics
 	@$(BIN)/python -m tidemill.api.openapi > docs/openapi.json
 	@$(BIN)/python docs/generate.py
 
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Write Grafana's dashboards and the rules of the objectives from observability/
+	@$(BIN)/python -m observability
+
 BENCHES := ingest training leaderboard platform
 
 .PHONY: bench
@@ -86,14 +90,22 @@ bench: $(BENCHES:%=bench-%) ## Measure everything side by side; figures go to bu
 $(BENCHES:%=bench-%): bench-%: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.$*
 
+# Which extras a lock holds; release/check.py compares.
+LOCKS := platform dev image model-server
+EXTRAS_platform := server training tracing local demo
+EXTRAS_dev := $(EXTRAS_platform) dev
+EXTRAS_image := server training tracing
+EXTRAS_model-server := serving tracing
+
 .PHONY: lock
-lock: $(VENV)/.dev ## Renew the lock files (needs uv: pip install uv)
-	@for set in platform dev; do \
-	  extras="--extra server --extra training --extra tracing --extra local --extra demo"; \
-	  [ $$set = platform ] || extras="$$extras --extra dev"; \
-	  uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-annotate --no-header --quiet --upgrade $$extras -o requirements/$$set.lock; \
-	done
+lock: $(LOCKS:%=lock-%) ## Renew the lock files (needs uv: pip install uv); UPGRADE= keeps what need not change
+UPGRADE ?= --upgrade
+
+.PHONY: $(LOCKS:%=lock-%)
+$(LOCKS:%=lock-%): lock-%:
+	@uv pip compile pyproject.toml $(if $(filter platform dev,$*),requirements/build.in) --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet $(UPGRADE) \
+	  $(EXTRAS_$*:%=--extra %) -o requirements/$*.lock
 
 .PHONY: test-upgrade
 test-upgrade: $(VENV)/.dev ## Upgrade a database of the last release (FROM=REVISION for another), and return to it

@@ -53,7 +53,7 @@ def settings_page() -> str:
         + "\nEvery process reads the same tree once, when it starts: environment over file\n"
         "(`TIDEMILL_CONFIG`, TOML) over default. `TIDEMILL_..._FILE` names a file that holds the value, for secrets.\n"
         "An unknown name is an error. `tidemill config show` prints every value with where it comes from.\n"
-        "`AWS_*` keep their own names.\n"
+        "`AWS_*` and `OTEL_*` keep their own names.\n"
     )
     parts = [intro]
     for title, rows in _sections(Settings, ()):

@@ -23,6 +23,8 @@ _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 _LOCKED_EXTRAS = {
     "platform": {"server", "training", "tracing", "local", "demo"},
     "dev": {"server", "training", "tracing", "local", "demo", "dev"},
+    "image": {"server", "training", "tracing"},
+    "model-server": {"serving", "tracing"},
 }
 
 

@@ -5,6 +5,7 @@ The bytecode is trusted without looking at its source, which nothing changes in 
 """
 
 import importlib
+import importlib.util
 import py_compile
 import sys
 from pathlib import Path
@@ -28,12 +29,17 @@ MODULES = (
 
 
 def _import_present() -> list[str]:
-    """Import each of the modules; those whose package is not in this environment are left out and returned."""
+    """Import each of the modules; those that want a package which is not in this environment are returned.
+
+    Any other failure is raised: something was taken out that is needed.
+    """
     absent = []
     for name in MODULES:
         try:
             importlib.import_module(name)
-        except ImportError:
+        except ModuleNotFoundError as error:
+            if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]) is not None:
+                raise
             absent.append(name)
     return absent
 

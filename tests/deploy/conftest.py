@@ -122,7 +122,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     (stack / "deployments").write_text('{"wealth": "ready"}')
     for name in ("rollout", "smoke"):
         shutil.copy(ROOT / "deploy" / name, origin / "deploy" / name)
-    (origin / "deploy/staging.env").write_text(f"COMPOSE_PROJECT_NAME=x\nTIDEMILL_SERVER_NAME={NAME}\n")
+    (origin / "deploy/staging.env").write_text(f"TIDEMILL_SECRETS=./secrets/staging\nTIDEMILL_SERVER_NAME={NAME}\n")
     (origin / ".gitignore").write_text("deploy/secrets/\ndeploy/releases/\n")
     made = Host(tmp_path / "checkout", stack, 0)
     made.root.mkdir()

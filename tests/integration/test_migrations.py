@@ -35,9 +35,9 @@ def empty(postgres_url: str) -> Iterator[DatabaseSettings]:
     name = f"empty_{os.getpid()}_{next(_numbers)}"
     server = postgres_url.replace("postgresql+psycopg://", "postgresql://", 1)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name}")
         yield DatabaseSettings(url=SecretStr(postgres_url.replace("/postgres?", f"/{name}?")))
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def our_tables(connection: Connection) -> list[Table]:
     """In the order in which they refer to one another; the ledger, whose rows need a partition first, left out."""
     found = MetaData()
     found.reflect(connection, only=lambda name, _: is_ours(name, "table", None) and name != "alembic_version")
-    kinds = dict(connection.execute(text("SELECT relname, relkind::text FROM pg_class")).tuples().all())
+    kinds: dict[str, str] = dict(connection.execute(text("SELECT relname, relkind::text FROM pg_class")).tuples().all())
     return [table for table in found.sorted_tables if kinds[table.name] != _PARTITIONED]
 
 

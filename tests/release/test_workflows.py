@@ -50,7 +50,8 @@ def test_a_job_ends_after_a_while(file: Path) -> None:
 
 @every_workflow
 def test_nothing_runs_with_rights_for_strangers(file: Path) -> None:
-    triggers = read(file)[True]  # YAML 1.1 takes the word "on" for true
+    content: dict[Any, Any] = read(file)
+    triggers = content[True]  # YAML 1.1 takes the word "on" for true
     assert set(triggers) <= {"push", "pull_request", "workflow_call"}
 
 

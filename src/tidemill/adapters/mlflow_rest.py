@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry
 from tidemill.adapters.metrics import mlflow_metrics
 from tidemill.kit.errors import Invalid, NotFound, TidemillError, Unavailable
 from tidemill.settings.model import MlflowSettings
+from tidemill.tracing.spans import current_traceparent
 
 _API = "/api/2.0/mlflow"
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.25
+_VERSION_TIMEOUT_SECONDS = 3
+_LONGEST_VERSION = 50
 
 
 class MlflowRest:
@@ -24,7 +27,12 @@ class MlflowRest:
     def __init__(self, settings: MlflowSettings, registry: CollectorRegistry | None = None) -> None:
         headers = {"Authorization": f"Bearer {settings.token.get_secret_value()}"} if settings.token else {}
         self.url = settings.url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=settings.timeout_seconds, headers=headers)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            timeout=settings.timeout_seconds,
+            headers=headers,
+            event_hooks={"request": [_pass_trace_on]},
+        )
         self._metrics = mlflow_metrics(registry)
 
     async def __aenter__(self) -> Self:
@@ -50,6 +58,16 @@ class MlflowRest:
             return (await self._http.get("/health", timeout=2)).status_code == 200
         except httpx.HTTPError:
             return False
+
+    async def version(self) -> str:
+        """Of the server, such as ``3.17.2``. Raises Unavailable."""
+        try:
+            response = await self._http.get("/version", timeout=_VERSION_TIMEOUT_SECONDS)
+        except httpx.HTTPError as error:
+            raise _away(error) from error
+        if response.status_code != 200:
+            raise _error_of(response)
+        return response.text.strip()[:_LONGEST_VERSION]
 
     async def list_artifacts(self, artifact_path: str) -> list[dict[str, Any]]:
         """``{"path", "is_dir", "file_size"}`` for each entry of a folder under ``mlflow-artifacts:/``; names only."""
@@ -87,6 +105,11 @@ class MlflowRest:
                     raise _error_of(response)
             await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
+
+
+async def _pass_trace_on(request: httpx.Request) -> None:
+    if traceparent := current_traceparent():
+        request.headers["traceparent"] = traceparent
 
 
 def _operation(route: str) -> str:

@@ -35,6 +35,17 @@ class StoredObject:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """An object as a listing names it."""
+
+    key: str
+    size_bytes: int
+    etag: str | None
+    """Changes when the object is written anew; only the same store's ones can be compared."""
+    modified_at: datetime
+
+
 class _NoRanges(Exception):
     """The server does not send parts of objects."""
 
@@ -95,6 +106,15 @@ class ObjectStore:
             if len(keys) >= limit:
                 break
         return keys[:limit]
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[StoreEntry]:
+        """Every object below ``prefix``, however many, in bounded memory and no particular order."""
+        try:
+            async for batch in obstore.list(self._backend, prefix=prefix.rstrip("/") or None):
+                for meta in batch:
+                    yield StoreEntry(str(meta["path"]), int(meta["size"]), meta["e_tag"], meta["last_modified"])
+        except (BaseError, OSError) as error:
+            raise _translated(error) from error
 
     async def stream(self, key: str, chunk_bytes: int = _CHUNK_BYTES) -> AsyncIterator[bytes]:
         """An object in pieces, each a request of its own: a large object takes longer than one request may."""

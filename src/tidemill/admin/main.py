@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tidemill.admin import backups
 from tidemill.admin.bucket import ensure_bucket
 from tidemill.admin.keys import KeyFile, adopt_key
 from tidemill.auth.scopes import Scope
@@ -22,9 +23,12 @@ from tidemill.settings.sources import load_settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+app.add_typer(backups.app)
+
+
 @app.callback()
 def admin() -> None:
-    """Work on the database that TIDEMILL_DATABASE__URL names."""
+    """Work on the data itself: the database that TIDEMILL_DATABASE__URL names, the object store, their backups."""
 
 
 KeyFileOption = Annotated[Path | None, typer.Option(help="File with the token of this key; it is made valid.")]

@@ -7,8 +7,8 @@ from starlette.middleware import Middleware
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
 from tidemill.deps import ApiServices, IntakeMetrics
-from tidemill.deps.access import OPENAPI_SCHEME
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
+from tidemill.web.documentation import declare_key
 
 _LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
 _NOT_IDEMPOTENT_BY_KEY = (
@@ -47,17 +47,5 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
     app = create_web_app(config, ROUTERS, lifespan)
     app.state.services = services
     app.state.intake_metrics = IntakeMetrics(services.registry)
-    _declare_security(app)
+    declare_key(app, ("/livez", "/readyz"))
     return app
-
-
-def _declare_security(app: FastAPI) -> None:
-    """Say in the OpenAPI document that every route but health wants a key, so that ``/docs`` can send one."""
-    document = app.openapi()
-    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-    schemes[OPENAPI_SCHEME.scheme_name] = OPENAPI_SCHEME.model.model_dump(by_alias=True, exclude_none=True, mode="json")
-    for path, operations in document["paths"].items():
-        if path not in ("/livez", "/readyz"):
-            for operation in operations.values():
-                operation["security"] = [{OPENAPI_SCHEME.scheme_name: []}]
-    app.openapi_schema = document

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.db.tables.keys import IdempotencyKey
+from tidemill.db.tables.keys import IDEMPOTENCY_KEYS_KEPT, IdempotencyKey
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid
 from tidemill.web.problems import of_database, problem_response
@@ -26,7 +26,6 @@ from tidemill.web.problems import of_database, problem_response
 HEADER = "idempotency-key"
 _LONGEST_KEY = 255
 _IN_FLIGHT_AT_MOST = timedelta(minutes=10)
-_KEPT = timedelta(hours=24)
 _KEPT_HEADERS = ("content-type", "location", "etag")
 _NOT_FINAL = frozenset({401, 403, 408, 413, 425, 429})
 
@@ -73,7 +72,7 @@ class IdempotencyMiddleware:
 
     async def _claim(self, row: IdempotencyKey) -> IdempotencyKey | None:
         """None if ``row`` is ours now, else what is stored under its key."""
-        stale = utc_now() - _KEPT, utc_now() - _IN_FLIGHT_AT_MOST
+        stale = utc_now() - IDEMPOTENCY_KEYS_KEPT, utc_now() - _IN_FLIGHT_AT_MOST
         async with transaction(self._sessions) as session:
             old = (IdempotencyKey.created_at < stale[0]) | (
                 IdempotencyKey.status.is_(None) & (IdempotencyKey.created_at < stale[1])

@@ -15,6 +15,7 @@ from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit
+from tidemill.tracing.setup import tracing
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import Server, server_config
 
@@ -44,5 +45,6 @@ def build(settings: Settings) -> FastAPI:
 def main() -> None:
     settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
-    config = server_config(build(settings), settings.api.host, settings.api.port)
-    Server(config, settings.edge.drain_seconds).run()
+    with tracing("api", settings.environment):
+        config = server_config(build(settings), settings.api.host, settings.api.port)
+        Server(config, settings.edge.drain_seconds).run()

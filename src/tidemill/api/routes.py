@@ -6,6 +6,7 @@ from tidemill.features.datasets import endpoints as datasets
 from tidemill.features.deployments import endpoints as deployments
 from tidemill.features.experiments import endpoints as experiments
 from tidemill.features.feedback import endpoints as feedback
+from tidemill.features.health import endpoints as health
 from tidemill.features.jobs import endpoints as jobs
 from tidemill.features.keys import endpoints as keys
 from tidemill.features.monitoring import endpoints as monitoring
@@ -27,6 +28,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     keys.router,
     sessions.router,
     sessions.pages_router,
+    health.router,
     serving.router,
     predictions.ledger_router,
 )

@@ -12,6 +12,7 @@ from tidemill.cli import (
     config,
     dataset,
     deploy,
+    doctor,
     feedback,
     job,
     key,
@@ -44,6 +45,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(config.app, name="config")
+app.add_typer(doctor.app)
 
 _MAX_PROBLEMS_SHOWN = 20
 

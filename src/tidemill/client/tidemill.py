@@ -9,6 +9,7 @@ from tidemill.client.datasets import Datasets
 from tidemill.client.deployments import Deployments
 from tidemill.client.experiments import Experiments
 from tidemill.client.feedback import Feedback
+from tidemill.client.health import Health
 from tidemill.client.jobs import Jobs, OnEvent
 from tidemill.client.keys import Keys
 from tidemill.client.models import Models
@@ -52,6 +53,7 @@ class Tidemill:
         self.deployments = Deployments(self._api)
         self.predictions = Predictions(self._api, self._model_server)
         self.models = Models(self._api, self.jobs)
+        self.health = Health(self._api, self._model_server)
         self.feedback = Feedback(self._api)
         self.monitoring = Monitoring(self._api, self.jobs)
 

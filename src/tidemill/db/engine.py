@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from tidemill.db.statements import trace_statements
 from tidemill.settings.model import DatabaseSettings
 
 SessionFactory = async_sessionmaker[AsyncSession]
@@ -12,7 +13,7 @@ SessionFactory = async_sessionmaker[AsyncSession]
 
 def create_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngine:
     """An engine whose connections carry ``application_name`` and the statement timeout; opens nothing yet."""
-    return create_async_engine(
+    engine = create_async_engine(
         settings.url.get_secret_value(),
         pool_size=settings.pool_size,
         max_overflow=settings.pool_overflow,
@@ -25,6 +26,8 @@ def create_engine(settings: DatabaseSettings, application_name: str) -> AsyncEng
             "options": f"-c statement_timeout={settings.statement_timeout_seconds * 1000} -c timezone=UTC",
         },
     )
+    trace_statements(engine)
+    return engine
 
 
 def create_session_factory(engine: AsyncEngine) -> SessionFactory:

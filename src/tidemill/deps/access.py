@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Header
-from fastapi.security import HTTPBearer
 
 from tidemill.auth.keys import token_of_header
 from tidemill.auth.principal import Principal
@@ -12,8 +11,6 @@ from tidemill.auth.scopes import Scope
 from tidemill.auth.service import authenticate
 from tidemill.db.engine import transaction
 from tidemill.deps.services import ServicesDep
-
-OPENAPI_SCHEME = HTTPBearer(auto_error=False, scheme_name="api key", description="Authorization: Bearer tm_...")
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:

@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.engine import transaction
 from tidemill.jobs import queries
-from tidemill.jobs.compute import ComputeChild, ComputeOrder, Message
+from tidemill.jobs.compute import ComputeChild, ComputeOrder, Message, OnMessage
 from tidemill.jobs.definition import OnEvent, Progress, WorkerServices
 from tidemill.jobs.journal import RunJournal
 from tidemill.jobs.run import Run, StaleRun
 from tidemill.jobs.scratch import ScratchSpace
+from tidemill.tracing.spans import child_span
 
 
 class RunContext:
@@ -71,6 +72,10 @@ class RunContext:
             elif on_event is not None:
                 await on_event(message["fields"])
 
+        with child_span(f"compute {entry}"):
+            return await self._compute(entry, request, on_message)
+
+    async def _compute(self, entry: str, request: dict[str, Any], on_message: OnMessage) -> dict[str, Any]:
         async with self._scratch.directory() as directory:
             order = ComputeOrder(entry, request, self.request_id, directory)
             return await ComputeChild(order, self._services.settings.worker, self._run.lease, on_message).run()

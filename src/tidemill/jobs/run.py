@@ -32,6 +32,7 @@ class Assignment:
     payload: dict[str, Any]
     principal: str
     request_id: str | None
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, job: Job) -> "Assignment":
@@ -43,6 +44,7 @@ class Assignment:
             payload=job.payload,
             principal=job.principal,
             request_id=job.request_id,
+            traceparent=job.traceparent,
         )
 
 

@@ -6,8 +6,10 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
@@ -24,6 +26,7 @@ from tidemill.jobs.run import Assignment, Run, StaleRun, StopReason
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Invalid, Unavailable
 from tidemill.kit.logging import request_id_bound
+from tidemill.tracing.spans import Attributes, continued_span, mark_failed, outside_of_traces
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ class Runner:
         if self._stopping:
             run.stop(StopReason.SHUTDOWN)
         try:
-            with request_id_bound(run.assignment.request_id):
+            with request_id_bound(run.assignment.request_id), _traced(run.assignment):
                 yield run
         finally:
             self.metrics.running.dec()
@@ -112,7 +115,8 @@ class Runner:
         self.metrics.started.labels(assignment.kind).inc()
         began = time.monotonic()
         journal = self._journal(run)
-        journal.start()
+        with outside_of_traces():  # it speaks all the time
+            journal.start()
         outcome = await self._perform(run, journal)
         holds = outcome != Stopped(StopReason.OVERTAKEN)
         await journal.stop()
@@ -120,6 +124,8 @@ class Runner:
         seconds = time.monotonic() - began
         self.metrics.finished.labels(assignment.kind, status or StopReason.OVERTAKEN).inc()
         self.metrics.duration.labels(assignment.kind).observe(seconds)
+        if isinstance(outcome, Failed):
+            mark_failed(trace.get_current_span(), outcome.error.code)
         ending = {"status": status or StopReason.OVERTAKEN, "duration_ms": round(seconds * 1000)}
         reason = {"reason": outcome.error.code} if isinstance(outcome, Failed) else {}
         log.info("Job ended", extra=extra | ending | reason)
@@ -224,6 +230,11 @@ class Runner:
         by_id = {pulse.job_id: pulse for pulse in pulses}
         for job_id, run in runs.items():
             _apply(by_id.get(job_id), run, asked_at)
+
+
+def _traced(assignment: Assignment) -> AbstractContextManager[object]:
+    attributes: Attributes = {"tidemill.job.id": assignment.job_id, "tidemill.job.attempt": assignment.attempt}
+    return continued_span(f"job {assignment.kind}", assignment.traceparent, attributes)
 
 
 def _apply(pulse: queries.Pulse | None, run: Run, asked_at: float) -> None:

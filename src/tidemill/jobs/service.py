@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +18,7 @@ from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.ids import JOB, new_id
 from tidemill.kit.logging import current_request_id
 from tidemill.schemas.jobs import JobFilter
+from tidemill.tracing.spans import child_span, current_traceparent
 
 
 class JobKind(Protocol):
@@ -28,6 +30,15 @@ class JobKind(Protocol):
     def queue(self) -> str: ...
     @property
     def timeout_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task as whoever enqueues it names it, where the task itself needs more than they may import."""
+
+    kind: str
+    queue: str
+    timeout_seconds: float
 
 
 SOON = 10
@@ -59,7 +70,11 @@ async def enqueue(session: AsyncSession, definition: JobKind, payload: BaseModel
 
     Raises Invalid (``idempotency_key_reused``) if the key was used for something else.
     """
-    content = payload.model_dump(mode="json")
+    with child_span(f"enqueue {definition.kind}", SpanKind.PRODUCER):
+        return await _enqueue(session, definition, payload.model_dump(mode="json"), request)
+
+
+async def _enqueue(session: AsyncSession, definition: JobKind, content: dict[str, object], request: JobRequest) -> Job:
     values = {
         "id": new_id(JOB),
         "kind": definition.kind,
@@ -72,6 +87,7 @@ async def enqueue(session: AsyncSession, definition: JobKind, payload: BaseModel
         "subject": request.subject,
         "principal": request.principal,
         "request_id": request.request_id,
+        "traceparent": current_traceparent(),
         "idempotency_key": request.idempotency_key,
         "run_at": request.run_at,
     }

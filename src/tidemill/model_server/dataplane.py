@@ -16,6 +16,7 @@ from tidemill.model_server.recording import Asker, PredictedRows, ledger_lines, 
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.tables import InputTable
 from tidemill.model_server.validation import Columns, validate
+from tidemill.tracing.spans import child_span
 
 T = TypeVar("T")
 _CELLS_ON_THE_LOOP = 20_000
@@ -72,9 +73,11 @@ class DataPlane:
         params = _known_params(served, query.params)
         cells = query.table.row_count * len(served.columns)
         columns = await _run(cells, lambda: validate(query.table, served.columns))
-        outputs = await served.runtime.predict(columns, params)
+        with child_span("model predict"):
+            outputs = await served.runtime.predict(columns, params)
         rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query))
-        await self._ledger.append(lines)
+        with child_span("ledger append"):
+            await self._ledger.append(lines)
         return rows
 
     def _check_size(self, row_count: int) -> None:

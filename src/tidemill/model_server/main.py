@@ -32,12 +32,14 @@ from tidemill.model_server.sync.bundles import BundleCache
 from tidemill.model_server.sync.control_plane import ControlPlane
 from tidemill.model_server.sync.loader import Loader
 from tidemill.model_server.sync.synchronizer import LedgerFigures, Synchronizer
-from tidemill.model_server.transports import invocations, records
+from tidemill.model_server.transports import described, invocations, records
 from tidemill.model_server.transports.server import Serving
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit
+from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
+from tidemill.web.documentation import declare_key
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import Server, server_config
@@ -145,6 +147,7 @@ class ModelServer:
 
     def _watch(self) -> None:
         metrics = self._metrics
+        metrics.ledger_limit_bytes.set(self._settings.ledger_max_bytes)
         metrics.ledger_waiting_bytes.set_function(lambda: self._writer.waiting_bytes)
         metrics.ledger_oldest_unshipped_seconds.set_function(self._oldest_seconds)
         metrics.ledger_rejected_rows.set_function(lambda: self._shipper.rejected_rows)
@@ -200,9 +203,10 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
         checks=server.checks(),
         notices=server.notices(),
     )
-    app = create_web_app(config, (records.router, invocations.router), lifespan)
+    app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving
     install_inference_problems(app)
+    declare_key(app, ("/livez", "/readyz", "/ping", "/health", "/version"))
     return app
 
 
@@ -215,4 +219,5 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
-    Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()
+    with tracing("model-server", settings.environment):
+        Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()

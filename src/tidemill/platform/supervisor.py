@@ -52,7 +52,7 @@ class Started:
 async def platform(layout: Layout, wanted: Ports, host: str, observer: Observer) -> AsyncIterator[Started]:
     """Run the platform while the block runs. Raises Conflict for a second start or a busy port."""
     layout.create()
-    with _locked(layout):
+    with locked(layout):
         ports = claim_ports(wanted, host)
         async with httpx.AsyncClient(timeout=3) as http:
             site = Site(layout, ports, host, Addresses.of(ports, host), http)
@@ -64,7 +64,8 @@ async def platform(layout: Layout, wanted: Ports, host: str, observer: Observer)
 
 
 @contextlib.contextmanager
-def _locked(layout: Layout) -> Iterator[IO[str]]:
+def locked(layout: Layout) -> Iterator[IO[str]]:
+    """Hold a data directory's lock. Raises Conflict while a platform, or a command that stands in for it, has it."""
     with layout.lock.open("a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -84,10 +84,6 @@ class MlflowSettings(Section):
     """Address the MLflow server listens on."""
     port: Port = 5000
     """Port the MLflow server listens on."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Names, with their ports, that the MLflow server may be called by beside those of this machine."""
-    allowed_origins: tuple[str, ...] = ()
-    """Origins, such as ``https://tidemill.example.org``, whose web pages may change things in MLflow."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +167,19 @@ class WorkerSettings(Section):
     """A worker without PostgreSQL for this long exits, so that its supervisor starts it afresh."""
 
 
+class RetentionSettings(Section):
+    jobs_days: PositiveInt = 90
+    """How long jobs are kept after they ended; what they made is kept."""
+    job_logs_days: PositiveInt = 30
+    """How long the log lines of a job are kept after it ended; never longer than the job."""
+    studies_days: PositiveInt = 14
+    """How long Optuna's study of a training is kept after its job ended; never longer than the job."""
+    model_servers_days: PositiveInt = 7
+    """How long the last report of a model server that fell silent is kept."""
+    queue_days: PositiveInt = 7
+    """How long finished entries of the queue are kept, where any were left behind."""
+
+
 class ObservabilitySettings(Section):
     figures_seconds: Annotated[float, Field(ge=1)] = 15
     """How often the api reads the platform's figures (backlog, verdicts, what it depends on) for ``/metrics``."""
@@ -193,6 +202,41 @@ class SessionSettings(Section):
     """Sessions of one API key; the oldest ends when another begins."""
 
 
+class BackupSettings(ObjectStoreSettings):
+    url: str = ""
+    """Where backups go: ``file:///directory`` or ``s3://bucket/prefix``, of this stack alone."""
+    recipient: str | None = None
+    """age recipient (``age1...``) to encrypt for; by default that of the identity, and no encryption without either."""
+    identity: SecretStr | None = None
+    """age identity (``AGE-SECRET-KEY-...``): needed where backups are restored or drilled, not where they are made."""
+    mlflow_database_url: SecretStr | None = None
+    """MLflow's database; by default ``mlflow`` on the server of ``database.url``."""
+    drill_database_url: SecretStr | None = None
+    """A database of the server that drills make their databases on; by default ``database.url``."""
+    programs_dir: Path | None = None
+    """Folder of ``pg_dump`` and ``pg_restore``; by default those of the embedded PostgreSQL, else those on PATH."""
+    scratch_dir: Path | None = None
+    """Room for a dump and for the largest object, twice when encrypted; by default the system's temporary directory."""
+    keep_last: PositiveInt = 3
+    """The newest backups are kept, however old."""
+    keep_days: Annotated[int, Field(ge=0)] = 7
+    """For so many days with backups the last one of each is kept."""
+    keep_weeks: Annotated[int, Field(ge=0)] = 5
+    """For so many weeks with backups the last one of each is kept."""
+    golden_rows: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Recent predictions that a backup keeps of each served model version, for the drill to repeat."""
+    every_hours: Seconds = 24
+    """How often `tidemill admin backup-schedule` makes a backup."""
+    at: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = None
+    """Time of day (``HH:MM``, UTC) for a backup a day, instead of ``every_hours``."""
+    drill_every_hours: Annotated[float, Field(ge=0)] = 168
+    """How often `tidemill admin backup-schedule` drills the restore; 0 for never."""
+    host: str = "127.0.0.1"
+    """Address of the metrics and health routes of `tidemill admin backup-schedule`."""
+    port: Port = 8003
+    """Port of the metrics and health routes of `tidemill admin backup-schedule`."""
+
+
 class Settings(Section):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = "local"
     """Name of this stack; part of its API keys, logs and metrics."""
@@ -206,6 +250,8 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     edge: EdgeSettings = EdgeSettings()
     session: SessionSettings = SessionSettings()
+    backup: BackupSettings = BackupSettings()

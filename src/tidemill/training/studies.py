@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from optuna import get_all_study_names
 from optuna.storages import InMemoryStorage, RDBStorage
 from sqlalchemy import create_engine, make_url, text
+
+from tidemill.kit.reporter import Reporter
 
 _SCHEMA = "optuna"
 _LOCK = 7236419
@@ -26,3 +29,18 @@ def open_storage(url: str | None) -> Any:
             return RDBStorage(url, engine_kwargs=options)
     finally:
         engine.dispose()
+
+
+def forget(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Delete the studies ``names`` with their trials from the storage at ``study_url``; missing ones are no error.
+
+    The result holds ``forgotten``, how many there were.
+    """
+    storage = open_storage(request["study_url"])
+    known = set(get_all_study_names(storage))
+    names = [name for name in request["names"] if name in known]
+    for done, name in enumerate(names):
+        reporter.check()
+        storage.delete_study(storage.get_study_id_from_name(name))
+        reporter.progress("studies", done + 1, len(names))
+    return {"forgotten": len(names)}

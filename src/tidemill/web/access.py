@@ -9,7 +9,7 @@ from tidemill.web.metrics import HttpMetrics
 
 log = logging.getLogger("tidemill.access")
 
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -40,6 +40,6 @@ class AccessMiddleware:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.duration.labels(method, route).observe(seconds)
-        level = logging.DEBUG if route in _QUIET else logging.INFO
+        level = logging.DEBUG if route in QUIET else logging.INFO
         fields = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 2)}
         log.log(level, "Request", extra=fields)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from tidemill import __version__
 from tidemill.schemas.problem import ProblemDetails
-from tidemill.web.access import AccessMiddleware
+from tidemill.tracing.spans import is_on
+from tidemill.web.access import QUIET, AccessMiddleware
 from tidemill.web.body_limit import BodyLimitMiddleware
 from tidemill.web.documentation import documentation_router
 from tidemill.web.health import Check, health_router
@@ -47,6 +49,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         generate_unique_id_function=_operation_id,
+        telemetry=_telemetry(),
         responses={"default": {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": "A problem"}},
     )
     app.include_router(health_router(config.checks, config.notices))
@@ -62,6 +65,18 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(LastAnswerMiddleware)
     return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """Spans of requests only: metrics are ours, and the framework's log records would hold messages of errors."""
+    return {
+        "tracing": is_on(),
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope.get("path") in QUIET,
+    }
 
 
 def _operation_id(route: APIRoute) -> str:

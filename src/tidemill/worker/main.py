@@ -32,6 +32,7 @@ from tidemill.jobs.schedules import Schedule
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit
+from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import server_config
@@ -47,7 +48,9 @@ _LAST_MOMENTS_SECONDS = 2
 def main() -> None:
     settings = settings_or_exit()
     configure_logging("worker", settings.environment, settings.log_level)
-    sys.exit(run(settings, TASKS, SCHEDULES))
+    with tracing("worker", settings.environment):
+        code = run(settings, TASKS, SCHEDULES)
+    sys.exit(code)
 
 
 def run(settings: Settings, tasks: Sequence[TaskDefinition[Any]], schedules: Sequence[Schedule] = ()) -> int:

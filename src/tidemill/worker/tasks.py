@@ -7,6 +7,7 @@ from tidemill.features.experiments.tasks import TASK as TRAIN
 from tidemill.features.monitoring.tasks import REPORT
 from tidemill.features.predictions import tasks as predictions
 from tidemill.features.registry import tasks as registry
+from tidemill.features.retention import tasks as retention
 from tidemill.jobs.definition import TaskDefinition
 from tidemill.jobs.schedules import Schedule
 
@@ -16,9 +17,11 @@ TASKS: tuple[TaskDefinition[Any], ...] = (
     REPORT,
     predictions.PARTITIONS,
     *registry.TASKS,
+    retention.RETENTION,
 )  # fmt: skip
 SCHEDULES: tuple[Schedule, ...] = (
     datasets.HOURLY,
     predictions.HOURLY,
     registry.HOURLY,
+    retention.DAILY,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """One module of tables per feature. Importing this package makes all of them known to `Base.metadata`."""
 
 from tidemill.db.tables import (
+    backups,
     datasets,
     deployments,
     experiments,
@@ -16,6 +17,7 @@ from tidemill.db.tables.base import Base
 
 __all__ = [
     "Base",
+    "backups",
     "datasets",
     "deployments",
     "experiments",

@@ -44,6 +44,8 @@ class Job(Base):
     """What the job is about, such as ``dataset/adult``: for lists and for people."""
     principal: Mapped[str]
     request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
+    """The step of a trace that asked for it, as W3C Trace Context writes it."""
     idempotency_key: Mapped[str | None]
     engine_job_id: Mapped[int | None] = mapped_column(BigInteger)
     """The queue's entry for the present delivery. An older delivery that still turns up starts nothing."""

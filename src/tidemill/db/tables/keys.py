@@ -1,11 +1,14 @@
 """API keys, of which the secret is never stored, only its SHA-256; and callers' idempotency keys."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tidemill.db.tables.base import Base, CreatedAt, Json
+
+IDEMPOTENCY_KEYS_KEPT = timedelta(hours=24)
+"""After this time the same key is a new request."""
 
 
 class ApiKey(Base):

@@ -1,16 +1,7 @@
 """The jobs of datasets as those who enqueue them know them."""
 
-from dataclasses import dataclass
-
+from tidemill.jobs.service import Kind
 from tidemill.schemas.base import Schema
-
-
-@dataclass(frozen=True)
-class Kind:
-    kind: str
-    queue: str
-    timeout_seconds: float
-
 
 INGEST = Kind("datasets.ingest", "data", 6 * 3600)
 COLLECT = Kind("datasets.collect", "maintenance", 3600)

@@ -2,14 +2,12 @@
 
 import asyncio
 import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.db import locks
 from tidemill.db.engine import transaction
 from tidemill.db.tables.datasets import DatasetVersion
 from tidemill.features.datasets import collector, service
@@ -39,7 +37,7 @@ async def run_ingest(ctx: JobContext, payload: IngestPayload) -> dict[str, Any]:
 
 async def _ingest(ctx: JobContext, version_id: str) -> dict[str, Any]:
     """If another version changes the contract meanwhile, check against the new one; at most three times."""
-    async with _scratch(ctx) as folder:
+    async with ctx.scratch() as folder:
         for _ in range(_ROUNDS):
             async with transaction(ctx.services.sessions) as session:
                 version = await service.get_by_id(session, version_id)
@@ -53,18 +51,6 @@ async def _ingest(ctx: JobContext, version_id: str) -> dict[str, Any]:
                 return _result(finished)
             await ctx.log("info", "The dataset's contract changed meanwhile; checking against the new one")
     raise Conflict("contract_kept_changing", "The dataset's contract kept changing while the file was read.")
-
-
-@asynccontextmanager
-async def _scratch(ctx: JobContext) -> AsyncIterator[Path]:
-    root = ctx.services.settings.worker.scratch_dir
-    if root is not None:
-        root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="tidemill-ingest-", dir=root))
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def _normalise(
@@ -122,7 +108,10 @@ def _result(version: DatasetVersion) -> dict[str, Any]:
 async def run_collect(ctx: JobContext, payload: CollectPayload) -> dict[str, Any]:
     """Delete stale uploads, bytes that no version refers to, and pending versions whose job has ended."""
     before = utc_now() - timedelta(hours=payload.min_age_hours)
-    return await collector.collect(ctx.services.store, ctx.services.sessions, before)
+    async with locks.try_lock(ctx.services.sessions, locks.DELETING_OBJECTS, shared=True) as allowed:
+        if allowed is None:  # a backup copies what its dump names; the next run collects
+            return {"held_off_by": "backup"}
+        return await collector.collect(ctx.services.store, ctx.services.sessions, before)
 
 
 INGEST_TASK = TaskDefinition(INGEST.kind, INGEST.queue, IngestPayload, run_ingest, INGEST.timeout_seconds)

@@ -1,18 +1,10 @@
 """The job of a training run as whoever enqueues it names it; `tasks` says what it does."""
 
-from dataclasses import dataclass
-
 from pydantic import BaseModel
 
+from tidemill.jobs.service import Kind
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    kind: str = "training.run"
-    queue: str = "training"
-    timeout_seconds: float = 6 * 3600
-
-
-TRAIN = Kind()
+TRAIN = Kind("training.run", "training", 6 * 3600)
 
 
 class TrainPayload(BaseModel):

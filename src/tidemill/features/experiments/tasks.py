@@ -6,9 +6,6 @@ repeats at most the steps after its last finished trial.
 
 import asyncio
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,6 @@ from tidemill.features.experiments.kinds import TRAIN, TrainPayload
 from tidemill.features.experiments.service import Found
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
 from tidemill.kit.hashing import sha256_of_file
-from tidemill.settings.model import Settings
 
 _ENTRY = "tidemill.training.entry:train"
 _GIT_TIMEOUT_SECONDS = 5
@@ -33,23 +29,13 @@ async def run_training(context: JobContext, payload: TrainPayload) -> dict[str, 
     async with transaction(context.services.sessions) as session:
         run, _ = await service.get_run(session, payload.run_id)
     if run.finished_at is None:
-        async with _workspace(context.services.settings) as folder:
+        async with context.scratch() as folder:
+            for part in ("parts", "output"):
+                (folder / part).mkdir()
             found = await _compute(context, run, folder)
         async with context.transaction() as session:
             run = await service.finish(session, run.id, found)
     return {"run_id": run.id, "model_name": run.experiment_name, "model_version": run.model_version}
-
-
-@asynccontextmanager
-async def _workspace(settings: Settings) -> AsyncIterator[Path]:
-    scratch = settings.worker.scratch_dir
-    if scratch is not None:
-        await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tidemill-training-", dir=scratch) as name:
-        folder = Path(name)
-        for part in ("parts", "output"):
-            (folder / part).mkdir()
-        yield folder
 
 
 async def _compute(context: JobContext, run: Run, folder: Path) -> Found:

@@ -1,7 +1,6 @@
 """Asking for monitoring reports, storing and finding them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from tidemill.db.tables.monitoring import MonitoringReport
 from tidemill.features.deployments import service as deployments
 from tidemill.features.monitoring import queries
 from tidemill.jobs import service as jobs
+from tidemill.jobs.service import Kind
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, NotFound, Problem
@@ -32,13 +32,7 @@ class ReportOrder(BaseModel):
     model_version: int | None = None
 
 
-@dataclass(frozen=True)
-class ReportKind:
-    """The job of a report; `tasks` runs it."""
-
-    kind: str = "monitoring.report"
-    queue: str = "monitoring"
-    timeout_seconds: float = 1800
+REPORT = Kind("monitoring.report", "monitoring", 1800)
 
 
 async def request_report(session: AsyncSession, wanted: ReportCreate, principal: str) -> Job:
@@ -55,7 +49,7 @@ async def request_report(session: AsyncSession, wanted: ReportCreate, principal:
         model_version=wanted.model_version,
     )
     request = jobs.JobRequest(principal=principal, subject=f"deployment/{wanted.deployment}", priority=jobs.SOON)
-    return await jobs.enqueue(session, ReportKind(), order, request)
+    return await jobs.enqueue(session, REPORT, order, request)
 
 
 def _check_span(since: datetime, until: datetime) -> None:

@@ -15,7 +15,6 @@ from tidemill.kit.errors import NotFound
 from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
 
 _ENTRY = "tidemill.training.live_metrics:measure"
-_KIND = service.ReportKind()
 _UNDERWAY = timedelta(minutes=2)
 """Predictions younger than this may not have been shipped yet."""
 _POLLS, _POLL_SECONDS = 20, 0.5
@@ -94,9 +93,9 @@ def _content(measured: Measured, exported: Exported, unmatched: int, all_feedbac
 
 
 REPORT = TaskDefinition(
-    kind=_KIND.kind,
-    queue=_KIND.queue,
+    kind=service.REPORT.kind,
+    queue=service.REPORT.queue,
     payload=ReportOrder,
     run=make_report,
-    timeout_seconds=_KIND.timeout_seconds,
+    timeout_seconds=service.REPORT.timeout_seconds,
 )

@@ -6,7 +6,7 @@ from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import service, views
 from tidemill.features.registry.kinds import ComparePayload
-from tidemill.features.registry.material import Material, scratch_folder
+from tidemill.features.registry.material import Material
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.schemas.registry import Compare, VersionComparison
 
@@ -32,7 +32,7 @@ async def _score(ctx: JobContext, first: ModelVersion, second: ModelVersion, wis
     if host.holdout_key is None:
         return {"scored": False, "reason": "neither version has a holdout"}
     await ctx.progress(Progress("scoring", message=f"Versions {first.number} and {second.number}"))
-    async with scratch_folder(ctx) as folder:
+    async with ctx.scratch() as folder:
         material = Material(ctx.services, folder)
         request = {
             "first": await material.contestant(first),

@@ -9,7 +9,7 @@ from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import GateDecision, Model, ModelVersion
 from tidemill.features.registry import queries, service
 from tidemill.features.registry.kinds import GatePayload
-from tidemill.features.registry.material import Material, scratch_folder
+from tidemill.features.registry.material import Material
 from tidemill.features.registry.policy import Verdict, decide
 from tidemill.features.registry.promotion import crown, refuse_unless_passed
 from tidemill.features.registry.service import Cause
@@ -80,7 +80,7 @@ async def _contest(session: AsyncSession, payload: GatePayload) -> Contest:
 
 async def _weigh(ctx: JobContext, contest: Contest) -> Evidence:
     await ctx.progress(Progress("weighing", message=f"Version {contest.challenger.number} at the gate"))
-    async with scratch_folder(ctx) as folder:
+    async with ctx.scratch() as folder:
         material = Material(ctx.services, folder)
         champion = None if contest.champion is None else await material.contestant(contest.champion)
         request = {

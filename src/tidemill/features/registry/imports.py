@@ -15,7 +15,7 @@ from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import dataset_link, queries, service
 from tidemill.features.registry.kinds import ImportPayload
-from tidemill.features.registry.material import Material, scratch_folder
+from tidemill.features.registry.material import Material
 from tidemill.features.registry.service import NewModelVersion
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.kit.hashing import sha256_of_file
@@ -41,7 +41,7 @@ async def run_import(ctx: JobContext, payload: ImportPayload) -> dict[str, Any]:
         dataset_version_id = await _dataset(session, payload.request)
     if earlier is not None:
         return _result(earlier)
-    async with scratch_folder(ctx) as folder:
+    async with ctx.scratch() as folder:
         adopted = await _adopt(ctx, payload.request, dataset_version_id, folder)
     async with ctx.transaction() as session:
         version = await service.register_version(session, _registration(ctx, payload, adopted))

@@ -1,19 +1,11 @@
 """The registry's jobs as whoever enqueues them names them; `tasks` says what they do."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from tidemill.jobs.service import Kind
 from tidemill.schemas.registry import Compare, ImportModel
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    kind: str
-    queue: str
-    timeout_seconds: float
-
 
 GATE = Kind("registry.gate", "default", 1800)
 IMPORT = Kind("registry.import", "default", 3600)

@@ -1,26 +1,13 @@
 """Brings what a computing child needs to local files: bundles, holdout, dataset parts."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tidemill.adapters.bundles import bundle_key
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import dataset_link
-from tidemill.jobs.definition import JobContext, WorkerServices
-
-
-@asynccontextmanager
-async def scratch_folder(ctx: JobContext) -> AsyncIterator[Path]:
-    """An empty folder of this run, removed afterwards."""
-    above = ctx.services.settings.worker.scratch_dir
-    if above is not None:
-        above.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f"{ctx.job_id}-{ctx.attempt}-", dir=above) as folder:
-        yield Path(folder)
+from tidemill.jobs.definition import WorkerServices
 
 
 @dataclass(frozen=True)

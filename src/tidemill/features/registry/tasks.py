@@ -15,10 +15,10 @@ from tidemill.features.registry.kinds import (
     ComparePayload,
     GatePayload,
     ImportPayload,
-    Kind,
 )
 from tidemill.jobs.definition import TaskDefinition
 from tidemill.jobs.schedules import Schedule
+from tidemill.jobs.service import Kind
 
 
 def _task(kind: Kind, payload: Any, run: Any) -> TaskDefinition[Any]:

@@ -119,6 +119,15 @@ class Batch:
     quoted: Mapping[str, Mask] = field(default_factory=dict)
     read_share: float | None = None
 
+    def column(self, name: str) -> Any:
+        """One contiguous array; a column that these rows do not have is missing in all of them."""
+        index = self.table.schema.get_field_index(name)
+        if index < 0:
+            return pa.nulls(self.table.num_rows, pa.string())
+        column = self.table.column(index)
+        combined = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
+
 
 class Source(Protocol):
     """A file that can be read several times, batch by batch, in bounded memory."""

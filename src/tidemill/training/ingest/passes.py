@@ -74,7 +74,7 @@ class PassRunner:
         reading = TextReading.of(self.options)
         arrays = []
         for name, plan in plans.items():
-            values = _column(batch.table, name)
+            values = batch.column(name)
             if self.source.typed and not pa.types.is_string(values.type):
                 arrays.append(read_typed(values, plan, evidence[name], batch.first_index, reading))
             else:
@@ -110,15 +110,6 @@ def _merge(batches: Sequence[Batch]) -> Batch:
 def _mask_of(batch: Batch, name: str) -> Mask:
     mask = batch.quoted.get(name)
     return np.zeros(batch.table.num_rows, dtype=bool) if mask is None else mask
-
-
-def _column(table: Any, name: str) -> Any:
-    """One contiguous array; a column that these rows do not have is missing in all of them."""
-    if name not in table.column_names:
-        return pa.nulls(table.num_rows, pa.string())
-    column = table.column(name)
-    combined = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
 def _contradicted(plans: Plans, evidence: Mapping[str, Evidence]) -> bool:

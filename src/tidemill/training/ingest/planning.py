@@ -62,11 +62,8 @@ def check_contract_names(contract: TableSchema | None, names: Sequence[str], fin
 
 def guess(name: str, sample: Batch, reading: TextReading) -> Plan:
     """The type that the first rows suggest; proven or contradicted by the others."""
-    values = sample.table.column(name).combine_chunks() if name in sample.table.column_names else None
     evidence = Evidence()
-    if values is not None:
-        texts = values.chunk(0) if hasattr(values, "chunk") else values
-        read_texts(TextSlice(texts, 0, sample.quoted.get(name)), Plan("string"), evidence, reading)
+    read_texts(TextSlice(sample.column(name), 0, sample.quoted.get(name)), Plan("string"), evidence, reading)
     return Plan(decide(evidence, Plan("string")).type)
 
 

@@ -241,13 +241,15 @@ def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, A
     name = _quoted(column.name)
     sampled = not profiler.exact and figures["distinct"] > _COUNTABLE_DISTINCT
     sample = f"USING SAMPLE reservoir({_SAMPLE_ROWS} ROWS) REPEATABLE ({_SEED})" if sampled else ""
-    wide = column.name in profiler.wide
-    # Only the beginning of a long text is shown, and only that much is held in memory.
-    value, identity = (f"left({name}, {_VALUE_CHARACTERS})", f"hash({name})") if wide else (name, "0")
-    rows = f"SELECT {value} AS v, {identity} AS h FROM {{parts}}"  # noqa: S608 - names are quoted
+    if column.name in profiler.wide:
+        # Only the beginning of a long text is shown, and only that much is held in memory.
+        value, rows = "v", f"SELECT left({name}, {_VALUE_CHARACTERS}) AS v, hash({name}) AS h FROM {{parts}}"  # noqa: S608 - names are quoted
+        rows, groups = f"SELECT v, h FROM ({rows}) {sample}", "v, h"  # noqa: S608 - as above
+    else:
+        value, rows, groups = name, f"SELECT {name} FROM {{parts}} {sample}", "1"  # noqa: S608 - as above
     query = (
-        f"SELECT v, count(*) AS n FROM (SELECT v, h FROM ({rows}) {sample}) "  # noqa: S608 - as above
-        f"WHERE v IS NOT NULL GROUP BY v, h ORDER BY n DESC, 1, h LIMIT {MOST_FREQUENT}"
+        f"SELECT {value}, count(*) AS n FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
+        f"ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
     )
     figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in profiler.rows(query)]
     figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None

@@ -1,0 +1,1 @@
+"""Backups of a whole stack: both databases and every object, verified, restored, thinned out."""

@@ -1,0 +1,147 @@
+"""`tidemill doctor`"""
+
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import typer
+
+from tidemill import __version__
+from tidemill.cli.context import KEY_FILE, client, make_table, show, state
+from tidemill.client import Tidemill
+from tidemill.kit.errors import Forbidden, TidemillError
+from tidemill.kit.exit_codes import FAILURE
+from tidemill.schemas.health import CheckResult, HealthChecks
+from tidemill.settings.sources import load_settings
+
+app = typer.Typer()
+_CONNECT_TIMEOUT_SECONDS = 5
+_SKEW_SECONDS = 5
+_RENEW_DAYS = 21
+_STYLES = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
+
+
+@app.command()
+def doctor() -> None:
+    """Check every part of the platform and say what to do; exit 1 if something is a problem. Needs an admin key."""
+    results = list(_all_checks())
+    rows = [(each.part, _STYLES[each.state], each.detail, each.advice or "") for each in results]
+    show(results, lambda: make_table(None, "part", "is", "found", "what to do", rows=rows))
+    if any(each.state == "problem" for each in results):
+        raise typer.Exit(FAILURE)
+
+
+def _all_checks() -> Iterator[CheckResult]:
+    yield _settings()
+    yield from _key_files()
+    try:
+        tidemill = client()
+    except TidemillError as error:
+        yield _problem("api", error.detail, "Name the platform: TIDEMILL_URL and TIDEMILL_API_KEY, or --data-dir.")
+        return
+    with tidemill:
+        yield from _certificates(tidemill)
+        yield from _api(tidemill)
+        yield _model_server(tidemill)
+
+
+def _settings() -> CheckResult:
+    try:
+        load_settings()
+    except TidemillError as error:
+        return _problem("settings", error.detail, "Correct it; `tidemill config show` tells where each value is from.")
+    return _ok("settings", "Those of this shell can be read.")
+
+
+def _key_files() -> Iterator[CheckResult]:
+    files = [state.data_dir / name for name in (KEY_FILE, "serving.key")]
+    found = [file for file in files if file.is_file()]
+    loose = [file for file in found if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+    if loose:
+        names = " ".join(str(file) for file in loose)
+        yield _problem("key files", f"Others may read {names}.", f"chmod 600 {names}")
+    elif found:
+        yield _ok("key files", "Only their owner can read them.")
+
+
+def _api(tidemill: Tidemill) -> Iterator[CheckResult]:
+    started = time.monotonic()
+    try:
+        answer = tidemill.health.checks()
+    except Forbidden as error:
+        yield _problem("api", f"It answers, but: {error.detail}", "Use a key with the scope admin.")
+        return
+    except TidemillError as error:
+        advice = "Is it up, and its database? `docker compose ps`, `tidemill up`."
+        yield _problem("api", error.detail, advice)
+        return
+    yield _ok("api", f"{answer.environment}; the key {answer.principal} has {', '.join(answer.scopes)}.")
+    yield _version(answer)
+    yield _clock(answer, time.monotonic() - started)
+    yield from answer.checks
+
+
+def _version(answer: HealthChecks) -> CheckResult:
+    if answer.version == __version__:
+        return _ok("version", f"{__version__}, here and there.")
+    found = f"The api is {answer.version}, this command is {__version__}."
+    return _warning("version", found, "Use the same version.")
+
+
+def _clock(answer: HealthChecks, took_seconds: float) -> CheckResult:
+    seconds = abs((datetime.now(UTC) - answer.checked_at).total_seconds())
+    if seconds < _SKEW_SECONDS + took_seconds:
+        return _ok("clock", "This machine and the api agree.")
+    return _warning("clock", f"This machine and the api are {seconds:.0f} s apart.", "Let both use NTP.")
+
+
+def _model_server(tidemill: Tidemill) -> CheckResult:
+    try:
+        tidemill.health.model_server_ready()
+    except TidemillError as error:
+        return _problem("model server", error.detail, "Look at its log; TIDEMILL_MODEL_SERVER_URL says where it is.")
+    return _ok("model server", "Ready to predict.")
+
+
+def _certificates(tidemill: Tidemill) -> Iterator[CheckResult]:
+    """Of https addresses, as this machine sees them."""
+    for address in sorted(set(tidemill.health.addresses)):
+        parts = urlsplit(address)
+        if parts.scheme == "https" and parts.hostname:
+            yield _certificate(parts.hostname, parts.port or 443)
+
+
+def _certificate(host: str, port: int) -> CheckResult:
+    part = f"certificate of {host}"
+    context = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        advice = "Install its authority (SSL_CERT_FILE), or renew the certificate."
+        return _problem(part, f"Not trusted: {error.verify_message}.", advice)
+    except OSError as error:
+        return _problem(part, f"No TLS connection ({type(error).__name__}).", "Is Nginx up?")
+    days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
+    if days > _RENEW_DAYS:
+        return _ok(part, f"Valid for {days:.0f} days.")
+    return _warning(part, f"It expires in {days:.0f} days.", "Renew it and reload Nginx.")
+
+
+def _ok(part: str, detail: str) -> CheckResult:
+    return CheckResult(part=part, state="ok", detail=detail)
+
+
+def _warning(part: str, detail: str, advice: str) -> CheckResult:
+    return CheckResult(part=part, state="warning", detail=detail, advice=advice)
+
+
+def _problem(part: str, detail: str, advice: str) -> CheckResult:
+    return CheckResult(part=part, state="problem", detail=detail, advice=advice)

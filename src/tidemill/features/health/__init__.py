@@ -1,0 +1,1 @@
+"""What `tidemill doctor` asks the api: how every part of the platform does, and what to do about it."""

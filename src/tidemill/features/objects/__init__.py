@@ -1,0 +1,1 @@
+"""Objects of the store and the rows that refer to them."""

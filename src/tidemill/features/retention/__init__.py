@@ -1,0 +1,1 @@
+"""What was kept long enough: old jobs and logs, studies of ended trainings, silent model servers, stored answers."""

@@ -1,0 +1,110 @@
+"""The stack that all of these tests share: built, brought up from a clean state, taken down with its volumes."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.compose import DEPLOY, ROOT, Stack, build, object_store_image, run
+
+LOGS = ROOT / "build" / "stack" / "logs"
+PROJECT = "tidemill-test-stack"
+IMAGES = {"platform": "tidemill:test-stack", "model-server": "tidemill-model-server:test-stack"}
+_LEFT_OUT = {
+    "grafana": "no image of it here",
+    "loki": "no image of it here",
+    "alloy": "no image of it here",
+    "seaweedfs": "no image of it here; its Compose file is read, not run",
+}
+
+_notes = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_notes] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what this run did not show."""
+    if notes := config.stash[_notes]:
+        terminalreporter.section("the stack")
+        for note in notes:
+            terminalreporter.write_line(note)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed and (stack := item.session.stash.get(_running, None)) is not None:
+        stack.save_logs(LOGS)
+        report.sections.append(("containers' logs", str(LOGS)))
+
+
+_running = pytest.StashKey[Stack]()
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A new staging stack, reached through Nginx over TLS."""
+    folder = tmp_path_factory.mktemp("stack")
+    shutil.rmtree(LOGS, ignore_errors=True)
+    build(IMAGES)
+    secrets = folder / "secrets"
+    run([sys.executable, str(DEPLOY / "init"), "staging", "--into", str(secrets)], os.environ, 60)
+    store = object_store_image(folder)
+    stack = Stack(PROJECT, secrets, _environment(secrets, store))
+    request.config.stash[_notes] += [f"object store: {store or 'MinIO, built by deploy/minio'}", *_left_out(stack)]
+    stack.compose("down", "--volumes", "--remove-orphans", timeout_seconds=180)
+    request.session.stash[_running] = stack
+    previous = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(secrets / "tls_certificate")
+    try:
+        stack.up()
+        yield stack
+    except AssertionError:
+        stack.save_logs(LOGS)
+        raise
+    finally:
+        _restore("SSL_CERT_FILE", previous)
+        stack.compose("down", "--volumes", "--remove-orphans", timeout_seconds=180)
+
+
+def _environment(secrets: Path, store: str | None) -> dict[str, str]:
+    environment = {
+        "COMPOSE_PROJECT_NAME": PROJECT,
+        "TIDEMILL_SECRETS": str(secrets),
+        "TIDEMILL_HTTPS_PORT": str(_free_port()),
+        "TIDEMILL_HTTP_PORT": str(_free_port()),
+        "TIDEMILL_IMAGE": IMAGES["platform"],
+        "TIDEMILL_MODEL_SERVER_IMAGE": IMAGES["model-server"],
+    }
+    return environment if store is None else {**environment, "TIDEMILL_MINIO_IMAGE": store}
+
+
+def _left_out(stack: Stack) -> list[str]:
+    running = set(stack.compose("config", "--services").split())
+    return [f"left out: {name} ({why})" for name, why in _LEFT_OUT.items() if name not in running]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the files of a user."""
+    return tmp_path_factory.mktemp("work")
