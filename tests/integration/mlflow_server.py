@@ -24,13 +24,14 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the server; it starts in about ten seconds and is shared, so use names of your own."""
     folder = tmp_path_factory.mktemp("mlflow")
     url = f"http://127.0.0.1:{_free_port()}"
-    command = [
-        sys.executable, "-m", "tidemill.platform.mlflow_server",
-        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination", f"file://{folder}/artifacts",
-        "--port", url.rpartition(":")[2],
-    ]  # fmt: skip
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "tidemill.platform.mlflow_server"]
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TIDEMILL_MLFLOW__DATABASE_URL": f"sqlite:///{folder}/mlflow.db",
+        "TIDEMILL_MLFLOW__PORT": url.rpartition(":")[2],
+        "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",
+    }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True

@@ -57,7 +57,7 @@ def submit(
 
 def _gate_decision(tidemill: Tidemill, run: TrainingRunDetail) -> GateDecision | None:
     """What the gate says of the new version; its job was enqueued when the version was registered."""
-    for job in islice(tidemill.jobs.list(kind="registry.gate", subject=f"model/{run.name}"), 1):
+    if job := tidemill.experiments.gate_job(run):
         follow(tidemill, job.id, f"Gate of {run.name}")
     return next(tidemill.models.decisions(run.name, run.model_version), None)
 

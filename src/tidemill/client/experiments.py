@@ -1,5 +1,6 @@
 """Training runs and leaderboards."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tidemill.schemas.experiments import (
     TrainingRunDetail,
     TrainingStarted,
 )
+from tidemill.schemas.jobs import Job
 
 _RUNS = "/api/v1/training-runs"
 
@@ -59,9 +61,22 @@ class Experiments:
     def wait(
         self, started: TrainingStarted, timeout_seconds: float | None = None, on_event: OnEvent | None = None
     ) -> TrainingRunDetail:
-        """The finished run with its report. Raises the job's own error if it failed, DeadlineExceeded when too long."""
+        """The finished run with its report, once the gate has decided about its model version as well.
+
+        Raises the job's own error if it failed, DeadlineExceeded when too long.
+        """
+        begun = time.monotonic()
         self._jobs.result(started.job_id, timeout_seconds, on_event)
-        return self.get(started.run_id)
+        run = self.get(started.run_id)
+        gate = self.gate_job(run)
+        if gate is not None:
+            left = None if timeout_seconds is None else max(0.0, timeout_seconds - (time.monotonic() - begun))
+            self._jobs.wait(gate.id, left)
+        return run
+
+    def gate_job(self, run: TrainingRun) -> Job | None:
+        """The newest job of the gate of the run's model; one is enqueued when a version is registered."""
+        return next(self._jobs.list(kind="registry.gate", subject=f"model/{run.name}"), None)
 
     def get(self, run_id: str) -> TrainingRunDetail:
         """A run with its report once it has succeeded. Raises NotFound."""

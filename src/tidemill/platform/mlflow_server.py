@@ -1,7 +1,7 @@
 """MLflow's tracking server in one process: `python -m tidemill.platform.mlflow_server`.
 
 The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) only to watch the first; here the
-platform's supervisor does that. Without options everything comes from the settings (``TIDEMILL_MLFLOW__...``,
+platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
 when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version.
 """
@@ -9,6 +9,7 @@ when it is imported. With ``--migrate`` it only brings MLflow's database to the 
 import argparse
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -55,6 +56,10 @@ class MlflowServer:
 
 def artifacts_below(store_url: str) -> str:
     """MLflow's artifacts live in the platform's object store, under their own prefix."""
+    if store_url.startswith("file://"):
+        folder = Path(store_url.removeprefix("file://")).resolve() / "mlflow"
+        folder.mkdir(parents=True, exist_ok=True)
+        return f"file://{folder}"
     return store_url.rstrip("/") + "/mlflow"
 
 
@@ -96,21 +101,10 @@ def migrate(database_url: str) -> None:
         engine.dispose()
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--migrate", action="store_true")
-    parser.add_argument("--backend-store-uri")
-    parser.add_argument("--artifacts-destination")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5000)
-    return parser.parse_args()
-
-
 def main() -> None:
-    options = _options()
-    if options.backend_store_uri is not None:
-        MlflowServer(options.backend_store_uri, options.artifacts_destination, options.host, options.port).run()
-        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--migrate", action="store_true", help="only migrate the database, then end")
+    options = parser.parse_args()
     settings = settings_or_exit()
     configure_logging("mlflow", settings.environment, settings.log_level)
     server = of_settings(settings)

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
@@ -107,24 +106,14 @@ def _process(
 
 
 def _mlflow(site: Site, environment: Mapping[str, str]) -> ChildSpec:
-    command = [
-        sys.executable, "-m", "tidemill.platform.mlflow_server",
-        "--backend-store-uri", postgres.url(site.layout, "mlflow"),
-        "--artifacts-destination", _artifacts(environment["TIDEMILL_OBJECT_STORE__URL"]),
-        "--host", site.host, "--port", str(site.ports.mlflow),
-    ]  # fmt: skip
+    own = {
+        "TIDEMILL_MLFLOW__DATABASE_URL": postgres.url(site.layout, "mlflow"),
+        "TIDEMILL_MLFLOW__HOST": site.host,
+        "TIDEMILL_MLFLOW__PORT": str(site.ports.mlflow),
+    }
     return ChildSpec(
         name="mlflow",
-        command=command,
-        environment={**environment, **_MLFLOW_ENVIRONMENT, **_ONE_THREAD},
+        command=[sys.executable, "-m", "tidemill.platform.mlflow_server"],
+        environment={**environment, **_MLFLOW_ENVIRONMENT, **_ONE_THREAD, **own},
         ready=_ready(site, site.addresses.mlflow, "/health"),
     )
-
-
-def _artifacts(store_url: str) -> str:
-    """MLflow's artifacts live in the same object store, under their own prefix."""
-    if store_url.startswith("file://"):
-        folder = Path(store_url.removeprefix("file://")).resolve() / "mlflow"
-        folder.mkdir(parents=True, exist_ok=True)
-        return f"file://{folder}"
-    return store_url.rstrip("/") + "/mlflow"

@@ -43,7 +43,7 @@ async def test_a_report_is_made_shown_and_listed(run_cli: RunCli, working: None)
 async def test_faults_end_with_their_exit_codes(run_cli: RunCli, income: Income) -> None:
     assert (await run_cli("monitor", "report", "absent"))[0] == 4
     code, _, err = await run_cli("monitor", "report", "adult-income", "--since", "yesterday")
-    assert code == 1
+    assert code == 2
     assert "7d, 2026-01-31" in err
     assert (await run_cli("monitor", "show", "rep_0"))[0] == 4
 

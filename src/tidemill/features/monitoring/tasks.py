@@ -1,5 +1,7 @@
 """The job that makes a monitoring report."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 from tidemill.db.engine import transaction
@@ -13,6 +15,9 @@ from tidemill.kit.errors import NotFound
 from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
 
 _ENTRY = "tidemill.training.live_metrics:measure"
+_UNDERWAY = timedelta(minutes=2)
+"""Predictions younger than this may not have been shipped yet."""
+_POLLS, _POLL_SECONDS = 20, 0.5
 
 
 async def make_report(context: JobContext, order: ReportOrder) -> dict[str, Any]:
@@ -33,7 +38,19 @@ async def _is_stored(context: JobContext, report_id: str) -> bool:
     return True
 
 
+async def _until_arrived(context: JobContext, order: ReportOrder) -> None:
+    """Wait a little for predictions that have their truth but are still on a model server's disk."""
+    since = max(order.since, order.until - _UNDERWAY)
+    for _ in range(_POLLS):
+        unmatched, _ = await count_unmatched(context.services.sessions, since, order.until)
+        if unmatched == 0:
+            return
+        await context.progress(Progress("waiting for the ledger"))
+        await asyncio.sleep(_POLL_SECONDS)
+
+
 async def _measured(context: JobContext, order: ReportOrder) -> ReportContent:
+    await _until_arrived(context, order)
     window = LedgerWindow(order.deployment, order.since, order.until, order.model_version)
     async with context.scratch() as directory:
         file = directory / "rows.ndjson"
