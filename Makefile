@@ -57,6 +57,15 @@ test: $(VENV)/.dev ## Run all tests that need no Docker
 test-edge: $(VENV)/.dev ## Run the Nginx files in front of real and fake servers (needs Docker)
 	@$(BIN)/pytest --numprocesses 0 tests/edge
 
+# Where this machine has no Docker Engine but lies beside a folder that can install one with stand-ins for base images.
+STANDINS ?= ../shared/containers
+
+.PHONY: test-stack
+test-stack: $(VENV)/.dev ## Build the images, run the whole loop on a stack through Nginx, and break it (needs Docker)
+	@docker version >/dev/null 2>&1 || { [ -x $(STANDINS)/setup.sh ] && $(STANDINS)/setup.sh; } \
+	  || { echo "Docker is missing: install the engine and its Compose plugin."; exit 1; }
+	@$(BIN)/pytest --numprocesses 0 --timeout 900 tests/stack
+
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types and the contracts between the rooms
 	@$(BIN)/ruff check .
@@ -81,7 +90,7 @@ docs: $(VENV)/.dev ## Write the reference pages (settings, command line, metrics
 dashboards: $(VENV)/.dev ## Write Grafana's dashboards and the rules of the objectives from observability/
 	@$(BIN)/python -m observability
 
-BENCHES := ingest training leaderboard platform
+BENCHES := ingest training leaderboard platform stack
 
 .PHONY: bench
 bench: $(BENCHES:%=bench-%) ## Measure everything side by side; figures go to build/bench/

@@ -7,8 +7,9 @@ in slots without a server are shipped by those that run.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from tidemill.kit.errors import Conflict, TidemillError
@@ -37,7 +38,7 @@ class Slots:
                 return claimed
         raise Conflict("state_slots_in_use", f"All {self._count} slots of the state directory are in use.")
 
-    def abandoned(self) -> Iterator[StateDirectory]:
+    def abandoned(self) -> Generator[StateDirectory, None, None]:
         """Slots without a server whose ledgers wait, each claimed while it is looked at."""
         for path in self._paths():
             if _has_segments(path) and (claimed := _claimed(path)) is not None:
@@ -70,10 +71,11 @@ class Heir:
 
     async def ship_abandoned(self) -> None:
         """Ship every ledger without a server. Raises the first failure; what was not shipped stays where it is."""
-        for state in self._slots.abandoned():
-            ledger = _ClosedLedger(SegmentFolder(state.ledger))
-            await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
-            log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
+        with contextlib.closing(self._slots.abandoned()) as abandoned:
+            for state in abandoned:
+                ledger = _ClosedLedger(SegmentFolder(state.ledger))
+                await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
+                log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
 
 
 class _ClosedLedger:

@@ -1,0 +1,123 @@
+"""What must hold of every service in every stack, whoever adds one. The files are read as Compose itself reads them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+STACKS = ("staging", "production")
+STORES = ("minio", "seaweedfs", "external")
+_NOT_PINNED = {"alertmanager"}  # to be pinned when its next release is chosen
+_needs_compose = pytest.mark.skipif(shutil.which("docker") is None, reason="this machine has no docker compose")
+
+
+def _config(stack: str, **environment: str) -> dict[str, Any]:
+    command = ["docker", "compose", "--env-file", str(DEPLOY / f"{stack}.env"), "-f", str(DEPLOY / "compose.yaml")]
+    done = subprocess.run(
+        [*command, "--profile", "*", "config", "--format", "json"],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module", params=STACKS)
+def config(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return _config(request.param)
+
+
+@_needs_compose
+def test_only_nginx_is_published(config: dict[str, Any]) -> None:
+    published = [name for name, service in config["services"].items() if service.get("ports")]
+    assert published == ["nginx"]
+    outside = [name for name, service in config["services"].items() if "edge" in (service.get("networks") or {})]
+    assert outside == ["nginx"]
+    open_networks = {name for name, network in config["networks"].items() if not network.get("internal")}
+    assert open_networks == {"edge", "notifications"}  # the second is for Alertmanager's messages
+    members = [name for name, service in config["services"].items() if "notifications" in (service["networks"] or {})]
+    assert members == ["alertmanager"]
+
+
+@_needs_compose
+def test_every_service_can_do_no_more_than_it_needs(config: dict[str, Any]) -> None:
+    for name, service in config["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert not service.get("cap_add"), name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["read_only"] is True, name
+        assert service["init"] is True, name
+        assert not service.get("privileged"), name
+        assert service.get("network_mode") is None, name
+
+
+@_needs_compose
+def test_every_service_has_limits_and_bounded_logs(config: dict[str, Any]) -> None:
+    for name, service in config["services"].items():
+        limits = service["deploy"]["resources"]["limits"]
+        assert {"cpus", "memory", "pids"} <= set(limits), name
+        assert service["logging"]["driver"] == "json-file", name
+        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+
+
+@_needs_compose
+def test_every_lasting_service_returns_and_every_job_does_not(config: dict[str, Any]) -> None:
+    jobs = {"roles", "migrate", "migrate-mlflow", "create-bucket"}
+    for name, service in config["services"].items():
+        assert service["restart"] == ("no" if name in jobs else "unless-stopped"), name
+
+
+@_needs_compose
+def test_secrets_are_files_and_no_environment_holds_one(config: dict[str, Any]) -> None:
+    for name, service in config["services"].items():
+        for variable, value in (service.get("environment") or {}).items():
+            if re.search(r"PASSWORD|SECRET|TOKEN|_KEY\b", variable):
+                assert variable.endswith("_FILE") or str(value).startswith("/run/secrets/"), f"{name} {variable}"
+            assert not re.search(r"://[^/@:]+:[^@]+@", str(value)), f"{name} {variable}"
+    assert all("file" in secret for secret in config["secrets"].values())
+
+
+@_needs_compose
+def test_stacks_on_one_host_share_nothing() -> None:
+    staging, production = (_config(stack) for stack in STACKS)
+    for kind in ("networks", "volumes"):
+        names = [{entry["name"] for entry in one[kind].values()} for one in (staging, production)]
+        assert not names[0] & names[1]
+    secrets = [{entry["file"] for entry in one["secrets"].values()} for one in (staging, production)]
+    assert not secrets[0] & secrets[1]
+    ports = [{port["published"] for port in one["services"]["nginx"]["ports"]} for one in (staging, production)]
+    assert not ports[0] & ports[1]
+    environments = {one["services"]["api"]["environment"]["TIDEMILL_ENVIRONMENT"] for one in (staging, production)}
+    assert environments == set(STACKS)
+
+
+@_needs_compose
+@pytest.mark.parametrize("kind", STORES)
+def test_the_object_store_is_one_setting(kind: str) -> None:
+    services = _config("staging", TIDEMILL_OBJECT_STORE_KIND=kind)["services"]
+    assert ("object-store" in services) == (kind != "external")
+    assert "create-bucket" in services
+
+
+def test_images_are_pinned_to_a_version() -> None:
+    for file in sorted(DEPLOY.glob("compose/*.yaml")):
+        services = yaml.safe_load(file.read_text()).get("services") or {}
+        for name, service in services.items():
+            image = service.get("image", "${TIDEMILL_IMAGE}")
+            default = re.sub(r"^\$\{TIDEMILL_[A-Z_]+:?-?|\}$", "", image)
+            own = image.startswith(("${TIDEMILL_IMAGE", "${TIDEMILL_MODEL_SERVER_IMAGE"))
+            assert own or ":" in default, f"{file.name} {name}"
+            assert own or name in _NOT_PINNED or not default.endswith(":latest"), f"{file.name} {name}"
+
+
+def test_base_images_are_pinned_to_a_version() -> None:
+    for file in (DEPLOY.parent / "Dockerfile", DEPLOY / "minio" / "Dockerfile"):
+        defaults = re.findall(r"^ARG \w+_IMAGE=(\S+)$", file.read_text(), re.MULTILINE)
+        assert defaults
+        assert all(":" in image and not image.endswith(":latest") for image in defaults), file
