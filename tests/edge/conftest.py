@@ -10,6 +10,7 @@ from tests.edge.names import Names
 from tests.edge.nginx import Edge, free_port
 from tests.edge.upstreams import Upstream
 from tests.integration.conftest import live_api, make_key, mlflow, settings  # noqa: F401 - fixtures
+from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
 from tests.integration.serving.conftest import models  # noqa: F401 - a fixture
 
 SERVICES = {"api": 2, "model-server": 2, "mlflow": 1, "grafana": 1}
