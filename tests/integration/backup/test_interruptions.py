@@ -39,7 +39,7 @@ _LEDGER = "SELECT prediction_id, output::text FROM predictions ORDER BY predicti
 def _environment(stack: Stack, tmp_path: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "TIDEMILL_ENVIRONMENT": "test",
+        "TIDEMILL_ENVIRONMENT": "local",
         "TIDEMILL_DATABASE__URL": stack.tidemill.url.get_secret_value(),
         "TIDEMILL_MLFLOW__DATABASE_URL": stack.mlflow.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": stack.settings.object_store.url,
