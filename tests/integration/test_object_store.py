@@ -104,3 +104,10 @@ async def test_a_store_that_is_away_is_unavailable() -> None:
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(Invalid):
         open_object_store(ObjectStoreSettings(url="ftp://x"))
+
+
+def test_s3_without_keys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(Invalid) as refused:
+        open_object_store(ObjectStoreSettings(url="s3://bucket"))
+    assert refused.value.code == "object_store_keys_missing"

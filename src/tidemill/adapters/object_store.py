@@ -258,16 +258,27 @@ def _backend(settings: ObjectStoreSettings) -> _Backend:
     raise Invalid("object_store_url_invalid", "The object store's address begins with file://, s3:// or memory://.")
 
 
+def _s3_keys(settings: ObjectStoreSettings) -> tuple[str, str]:
+    key, secret = settings.access_key_id, settings.secret_access_key
+    found = (
+        key.get_secret_value() if key else os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret.get_secret_value() if secret else os.environ.get("AWS_SECRET_ACCESS_KEY"),
+    )
+    if found[0] is None or found[1] is None:
+        raise Invalid("object_store_keys_missing", "S3 needs access_key_id and secret_access_key, or AWS_*.")
+    return found[0], found[1]
+
+
 def _s3(settings: ObjectStoreSettings) -> S3Store:
     bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
-    key, secret = settings.access_key_id, settings.secret_access_key
+    key, secret = _s3_keys(settings)
     return S3Store(
         bucket,
         prefix=prefix or None,
         region=settings.region,
         endpoint=settings.endpoint,
-        access_key_id=key.get_secret_value() if key else os.environ.get("AWS_ACCESS_KEY_ID"),
-        secret_access_key=secret.get_secret_value() if secret else os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        access_key_id=key,
+        secret_access_key=secret,
         client_options={"timeout": timedelta(seconds=settings.timeout_seconds), "allow_http": True},
         retry_config={
             "max_retries": settings.retries,

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection, sql
 
 from tidemill.backup.stack import APPLICATION
 from tidemill.db.engine import conninfo
-from tidemill.kit.errors import Unavailable
+from tidemill.kit.errors import Forbidden, Unavailable
 from tidemill.settings.model import DatabaseSettings
 
 _MARK = "tidemill_restore"
@@ -23,14 +23,17 @@ _OTHERS = """
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
     AND application_name <> %s AND application_name NOT LIKE '%%exporter%%'
 """
+_OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
 _SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', %s)"
 
 
 class RestoreDatabase:
     """One database, by a connection of its own in autocommit."""
 
-    def __init__(self, name: str, connection: AsyncConnection) -> None:
+    def __init__(self, name: str, owner: str, connection: AsyncConnection) -> None:
         self.name = name
+        self.owner = owner
+        """Role that the database belongs to, and all that is restored in it: its application's own."""
         self._connection = connection
 
     async def is_marked(self) -> bool:
@@ -74,7 +77,7 @@ class RestoreDatabase:
 
 @asynccontextmanager
 async def restore_database(name: str, database: DatabaseSettings) -> AsyncIterator[RestoreDatabase]:
-    """Raises Unavailable when it cannot be reached."""
+    """Raises Unavailable when it cannot be reached, Forbidden for a role that may not restore it."""
     try:
         connection = await AsyncConnection.connect(
             conninfo(database),
@@ -85,4 +88,18 @@ async def restore_database(name: str, database: DatabaseSettings) -> AsyncIterat
     except psycopg.OperationalError as error:
         raise Unavailable("database_unavailable", f"The database {name} cannot be reached.") from error
     async with connection:
-        yield RestoreDatabase(name, connection)
+        yield RestoreDatabase(name, await _become_owner(name, connection), connection)
+
+
+async def _become_owner(name: str, connection: AsyncConnection) -> str:
+    """Work as the database's owner, so that what is made belongs to it. Raises Forbidden for who may not."""
+    row = await (await connection.execute(_OWNER)).fetchone()
+    assert row is not None
+    owner = str(row[0])
+    try:
+        await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
+    except psycopg.errors.InsufficientPrivilege:
+        raise Forbidden(
+            "restore_not_permitted", f"Only members of the role that owns the database of {name} can restore it."
+        ) from None
+    return owner

@@ -24,10 +24,10 @@ async def dump(database: DatabaseSettings, path: Path, programs: Path | None, sn
     await run_client(client_program("pg_dump", programs), arguments, conninfo(database), _DUMP_TIMEOUT_SECONDS)
 
 
-async def restore(database: DatabaseSettings, path: Path, programs: Path | None) -> None:
-    """Fill an empty database from a dump, wholly or not at all; everything belongs to the role that restores."""
-    name = name_of(database)
-    arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", f"--dbname={name}"]
+async def restore(database: DatabaseSettings, path: Path, programs: Path | None, owner: str) -> None:
+    """Fill an empty database from a dump, wholly or not at all; everything belongs to the role ``owner``."""
+    arguments = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+    arguments += [f"--role={owner}", f"--dbname={name_of(database)}"]
     program = client_program("pg_restore", programs)
     await run_client(program, [*arguments, str(path)], conninfo(database), _DUMP_TIMEOUT_SECONDS)
 

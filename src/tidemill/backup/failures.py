@@ -9,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidemill.jobs.failures import explain
 from tidemill.kit.errors import TidemillError
 
+_EXPECTED = (OSError, SQLAlchemyError, psycopg.Error)
+
 
 @contextmanager
 def explained() -> Iterator[None]:
@@ -19,6 +21,13 @@ def explained() -> Iterator[None]:
         raise
     except BaseExceptionGroup as failed:
         first = failed.exceptions[0]
-        raise (explain(first) if isinstance(first, (OSError, SQLAlchemyError, psycopg.Error)) else first) from failed
-    except (OSError, SQLAlchemyError, psycopg.Error) as error:
-        raise explain(error) from error
+        raise (_explain(first) if isinstance(first, _EXPECTED) else first) from failed
+    except _EXPECTED as error:
+        raise _explain(error) from error
+
+
+def _explain(error: Exception) -> TidemillError:
+    found = explain(error)
+    if found.code != "internal":
+        return found
+    return TidemillError("backup_failed", f"A disk or a database refused what was asked ({type(error).__name__}).")

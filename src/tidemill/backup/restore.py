@@ -5,6 +5,7 @@ databases says that a restore is under way, so that one that broke off can be ru
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -23,7 +24,7 @@ from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine
 from tidemill.backup.references import PASSING
 from tidemill.backup.sealing import Keys, sha256_and_size
-from tidemill.backup.stack import Stack
+from tidemill.backup.stack import Stack, as_role
 from tidemill.backup.target import BackupTarget, found_file, found_object
 from tidemill.db.migrate import alembic_config, migrate
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
@@ -89,9 +90,9 @@ class Restore:
         await self._database(mlflow, self.stack.mlflow)
         await self._database(tidemill, self.stack.tidemill)
         self.say("migrating" if migrates else "checking the schemas")
-        await asyncio.to_thread(migrate, self.stack.tidemill)
+        await asyncio.to_thread(migrate, as_role(self.stack.tidemill, tidemill.owner))
         if _release(self.manifest.versions.mlflow) < _release(metadata.version("mlflow")):
-            await _upgrade_mlflow(self.stack.mlflow)
+            await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)
@@ -144,7 +145,7 @@ class Restore:
         path = self.folder / dump.file.name
         await self.target.fetch(found_file(self.manifest, dump.file), path, self.keys)
         await database.empty()
-        await dumps.restore(settings, path, self.stack.settings.backup.programs_dir)
+        await dumps.restore(settings, path, self.stack.settings.backup.programs_dir, database.owner)
         path.unlink()
 
 
@@ -219,17 +220,16 @@ def _release(version: str) -> tuple[int, int]:
 
 
 async def _upgrade_mlflow(database: DatabaseSettings) -> None:
-    """MLflow's own migrations, in a process of its own since it takes a second and a gigabyte to import."""
-    url = database.url.get_secret_value()
+    """MLflow's own migrations, in a process of its own since it takes seconds and half a gigabyte to import."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c",
-        "import sys; from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine_with_retry as open_; "
-        "_upgrade_db(open_(sys.stdin.read()))",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "tidemill.platform.mlflow_server", "--migrate",
+        env={**inherited, "TIDEMILL_MLFLOW__DATABASE_URL": database.url.get_secret_value()},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with asyncio.timeout(_UPGRADE_TIMEOUT_SECONDS):
-            await process.communicate(url.encode())
+            await process.wait()
     finally:
         if process.returncode is None:
             process.kill()

@@ -52,13 +52,20 @@ def stack_of(settings: Settings) -> Stack:
 
 
 def mlflow_database(settings: Settings) -> DatabaseSettings:
-    url = settings.backup.mlflow_database_url
+    """What ``mlflow.database_url`` names, else ``mlflow`` on the platform's server."""
+    url = settings.mlflow.database_url
     return with_url(settings.database, url.get_secret_value()) if url else with_name(settings.database, "mlflow")
 
 
 def with_name(database: DatabaseSettings, name: str) -> DatabaseSettings:
     """The database ``name`` of the same server."""
     url = make_url(database.url.get_secret_value()).set(database=name)
+    return with_url(database, url.render_as_string(hide_password=False))
+
+
+def as_role(database: DatabaseSettings, role: str) -> DatabaseSettings:
+    """The same database, with ``role`` taken on after signing in."""
+    url = make_url(database.url.get_secret_value()).update_query_dict({"options": f"-c role={role}"})
     return with_url(database, url.render_as_string(hide_password=False))
 
 

@@ -209,8 +209,6 @@ class BackupSettings(ObjectStoreSettings):
     """age recipient (``age1...``) to encrypt for; by default that of the identity, and no encryption without either."""
     identity: SecretStr | None = None
     """age identity (``AGE-SECRET-KEY-...``): needed where backups are restored or drilled, not where they are made."""
-    mlflow_database_url: SecretStr | None = None
-    """MLflow's database; by default ``mlflow`` on the server of ``database.url``."""
     drill_database_url: SecretStr | None = None
     """A database of the server that drills make their databases on; by default ``database.url``."""
     programs_dir: Path | None = None

@@ -63,7 +63,7 @@ async def fill(stack: Stack, model: str = "loans", content: str = "") -> Filled:
 
 def settings_for(database: DatabaseSettings, objects: Path, **backup: object) -> Settings:
     return Settings(
-        environment="test",
+        environment="local",
         database=database,
         object_store=ObjectStoreSettings(url=f"file://{objects}"),
         backup=BackupSettings.model_validate(backup),

@@ -39,9 +39,9 @@ _LEDGER = "SELECT prediction_id, output::text FROM predictions ORDER BY predicti
 def _environment(stack: Stack, tmp_path: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "TIDEMILL_ENVIRONMENT": "test",
+        "TIDEMILL_ENVIRONMENT": "local",
         "TIDEMILL_DATABASE__URL": stack.tidemill.url.get_secret_value(),
-        "TIDEMILL_BACKUP__MLFLOW_DATABASE_URL": stack.mlflow.url.get_secret_value(),
+        "TIDEMILL_MLFLOW__DATABASE_URL": stack.mlflow.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": stack.settings.object_store.url,
         "TIDEMILL_BACKUP__URL": f"file://{tmp_path}/backups",
         "TIDEMILL_BACKUP__SCRATCH_DIR": str(tmp_path / "command-scratch"),

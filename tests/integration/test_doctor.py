@@ -1,0 +1,125 @@
+"""`tidemill doctor`: each part by itself, and what to do about it."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from tests.integration.conftest import LiveApi, MakeKey, RunCli
+from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
+from tests.s3_servers import s3_settings
+from tidemill.adapters.mlflow_rest import MlflowRest
+from tidemill.adapters.object_store import ObjectStore, open_object_store
+from tidemill.auth.scopes import Scope
+from tidemill.db.engine import SessionFactory, transaction
+from tidemill.db.tables.backups import BackupRun
+from tidemill.features.health import database, machine, servers
+from tidemill.features.health.service import Parts, check_all
+from tidemill.kit.clock import utc_now
+from tidemill.schemas.health import CheckResult
+from tidemill.settings.model import MlflowSettings, Settings
+
+
+async def _doctor(run_cli: RunCli, **environment: str) -> tuple[int, dict[str, CheckResult]]:
+    own = {"TIDEMILL_MODEL_SERVER_URL": "http://127.0.0.1:9", **environment}
+    code, out, err = await run_cli("--output", "json", "doctor", environment=own)
+    assert "Traceback" not in err
+    return code, {each["part"]: CheckResult.model_validate(each) for each in json.loads(out)}
+
+
+async def test_what_works_is_ok_and_what_does_not_says_what_to_do(run_cli: RunCli) -> None:
+    code, found = await _doctor(run_cli)
+    assert code == 1
+    assert {part for part in ("settings", "api", "schema", "object store", "queue") if found[part].state == "ok"} == {
+        "settings",
+        "api",
+        "schema",
+        "object store",
+        "queue",
+    }
+    for part in ("mlflow", "workers", "model servers", "model server"):
+        assert found[part].state == "problem", found[part]
+        assert found[part].advice
+
+
+async def test_an_api_that_is_away_is_one_problem(run_cli: RunCli) -> None:
+    code, found = await _doctor(run_cli, TIDEMILL_URL="http://127.0.0.1:9")
+    assert (code, found["api"].state) == (1, "problem")
+    assert "schema" not in found
+
+
+async def test_a_key_that_may_not_ask_and_a_wrong_setting_are_told(run_cli: RunCli, make_key: MakeKey) -> None:
+    code, found = await _doctor(
+        run_cli, TIDEMILL_API_KEY=await make_key(Scope.PREDICT), TIDEMILL_WORKER__CONCURRENCY="none"
+    )
+    assert (code, found["api"].state, found["settings"].state) == (1, "problem", "problem")
+    assert "scope" in found["api"].detail
+
+
+async def test_key_files_that_others_can_read_are_a_problem(run_cli: RunCli, tmp_path: Path) -> None:
+    (tmp_path / "tidemill-data").mkdir()
+    key = tmp_path / "tidemill-data" / "admin.key"
+    key.write_text("tm_x")
+    key.chmod(0o644)
+    assert (await _doctor(run_cli))[1]["key files"].state == "problem"
+    key.chmod(0o600)
+    assert (await _doctor(run_cli))[1]["key files"].state == "ok"
+
+
+async def test_only_admins_may_ask(anonymous_api: httpx.AsyncClient, make_key: MakeKey, live_api: LiveApi) -> None:
+    assert (await anonymous_api.get("/api/v1/health/checks")).status_code == 401
+    key = await make_key(Scope.DATASETS_WRITE)
+    refused = await anonymous_api.get("/api/v1/health/checks", headers={"Authorization": f"Bearer {key}"})
+    assert refused.status_code == 403
+
+
+async def test_an_old_schema_is_a_problem(sessions: SessionFactory) -> None:
+    async with transaction(sessions) as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert (await database.check_schema(sessions)).state == "problem"
+
+
+@pytest.mark.parametrize(("hours", "state"), [(1, "ok"), (40, "warning"), (100, "problem")])
+async def test_a_late_backup_is_told(sessions: SessionFactory, hours: float, state: str) -> None:
+    assert (await database.check_backup(sessions, 24)).state == "warning"
+    moment = utc_now() - timedelta(hours=hours)
+    async with transaction(sessions) as session:
+        session.add(
+            BackupRun(id="bkr_1", kind="backup", started_at=moment, finished_at=moment, succeeded=True, detail={})
+        )
+    assert (await database.check_backup(sessions, 24)).state == state
+
+
+async def test_a_store_that_is_away_does_not_hide_the_other_parts(
+    settings: Settings, sessions: SessionFactory, mlflow: MlflowRest
+) -> None:
+    away = open_object_store(s3_settings("http://127.0.0.1:9"))
+    found = {each.part: each.state for each in await check_all(Parts(settings, sessions, away, mlflow))}
+    assert (found["object store"], found["schema"]) == ("problem", "ok")
+
+
+async def test_the_probe_leaves_nothing_in_the_store(store: ObjectStore) -> None:
+    assert (await servers.check_store(store)).state == "ok"
+    assert await store.list("") == []
+
+
+async def test_the_version_of_mlflow_is_compared(mlflow_server: str) -> None:  # noqa: F811 - the fixture
+    async with MlflowRest(MlflowSettings(url=mlflow_server)) as mlflow:
+        assert (await servers.check_mlflow(mlflow)).state == "ok"
+
+
+async def test_open_secret_files_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    monkeypatch.setenv("TIDEMILL_MODEL_SERVER__KEY_FILE", str(secret))
+    found = await machine.check_secrets()
+    assert (found.state, "TIDEMILL_MODEL_SERVER__KEY_FILE" in found.detail) == ("warning", True)
+
+
+async def test_a_certificate_that_cannot_be_read_is_a_problem() -> None:
+    assert (await servers.check_certificate("127.0.0.1:9")).state == "problem"
+    assert (await servers.check_certificate(None)).state == "ok"
