@@ -82,6 +82,7 @@ def _environment(secrets: Path, store: str | None) -> dict[str, str]:
         "TIDEMILL_HTTP_PORT": str(_free_port()),
         "TIDEMILL_IMAGE": IMAGES["platform"],
         "TIDEMILL_MODEL_SERVER_IMAGE": IMAGES["model-server"],
+        "TIDEMILL_BACKUP__DRILL_EVERY_HOURS": "0",  # a drill of an empty stack would only take the machine's time
     }
     return environment if store is None else {**environment, "TIDEMILL_MINIO_IMAGE": store}
 
