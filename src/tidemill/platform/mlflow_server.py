@@ -80,10 +80,14 @@ def store_environment(settings: ObjectStoreSettings) -> dict[str, str]:
 def of_settings(settings: Settings) -> MlflowServer:
     """Raises Invalid if MLflow's database is not named."""
     own = settings.mlflow
-    if own.database_url is None:
+    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port)
+
+
+def database_of(settings: Settings) -> str:
+    """Address of MLflow's database. Raises Invalid if it is not named."""
+    if settings.mlflow.database_url is None:
         raise Invalid("setting_missing", "The MLflow server needs its database: MLFLOW__DATABASE_URL.")
-    artifacts = artifacts_below(settings.object_store.url)
-    return MlflowServer(own.database_url.get_secret_value(), artifacts, own.host, own.port)
+    return settings.mlflow.database_url.get_secret_value()
 
 
 def migrate(database_url: str) -> None:
@@ -107,10 +111,10 @@ def main() -> None:
     options = parser.parse_args()
     settings = settings_or_exit()
     configure_logging("mlflow", settings.environment, settings.log_level)
-    server = of_settings(settings)
     if options.migrate:
-        migrate(server.database_url)
+        migrate(database_of(settings))  # knows no object store, and must not make a folder for one
         return
+    server = of_settings(settings)
     os.environ.update(store_environment(settings.object_store))
     server.run()
 
