@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,28 @@ def test_what_a_removed_replica_had_not_shipped_arrives_all_the_same(
     served.up()
     assert len(served.containers("model-server")) == 2
     until(lambda: client.predict(MODEL, inputs[:1]))
+
+
+_COPY = """
+import boto3
+from tidemill.settings.sources import load_settings
+store = load_settings().object_store
+s3 = boto3.resource("s3", endpoint_url=store.endpoint, region_name=store.region,
+    aws_access_key_id=store.access_key_id.get_secret_value(),
+    aws_secret_access_key=store.secret_access_key.get_secret_value())
+moved = s3.create_bucket(Bucket="moved")
+for item in s3.Bucket(store.url.removeprefix("s3://")).objects.all():
+    moved.copy({"Bucket": item.bucket_name, "Key": item.key}, item.key)
+"""
+
+
+def test_the_bucket_moves_by_one_setting_and_nothing_dangles(
+    served: Stack, client: Tidemill, work: Path, inputs: list[Any]
+) -> None:
+    served.python("worker", _COPY)
+    moved = replace(served, environment={**served.environment, "TIDEMILL_OBJECT_STORE_URL": "s3://moved"})
+    moved.up()
+    moved.compose("exec", "-T", "worker", "tidemill", "admin", "check-store", "--read")
+    _loop_goes_on(client, work, inputs)
+    assert client.datasets.get(DATASET).name == DATASET
+    served.up()
