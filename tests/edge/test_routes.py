@@ -42,6 +42,7 @@ def test_every_variable_has_a_default_and_a_line_in_the_documentation() -> None:
         ("POST", "/invocations", "model-server"),
         ("POST", "/deployments/churn/invocations", "model-server"),
         ("GET", "/ping", "model-server"),
+        ("GET", "/api/v1/deployments/x/openapi.json", "model-server"),
         ("GET", "/version", "model-server"),
         ("GET", "/api/v1/deployments/churn", "api"),
         ("GET", "/api/v1/deployments/churn/status?x=1", "api"),
