@@ -53,17 +53,20 @@ $(BIN)/minio: | $(VENV)/.platform
 test: $(VENV)/.dev ## Run all tests that need no Docker
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: test-edge
-test-edge: $(VENV)/.dev ## Run the Nginx files in front of real and fake servers (needs Docker)
-	@$(BIN)/pytest --numprocesses 0 tests/edge
-
 # Where this machine has no Docker Engine but lies beside a folder that can install one with stand-ins for base images.
 STANDINS ?= ../shared/containers
 
-.PHONY: test-stack
-test-stack: $(VENV)/.dev ## Build the images, run the whole loop on a stack through Nginx, and break it (needs Docker)
+.PHONY: docker
+docker: ## See that a Docker Engine runs
 	@docker version >/dev/null 2>&1 || { [ -x $(STANDINS)/setup.sh ] && $(STANDINS)/setup.sh; } \
 	  || { echo "Docker is missing: install the engine and its Compose plugin."; exit 1; }
+
+.PHONY: test-edge
+test-edge: $(VENV)/.dev docker ## Run the Nginx files in front of real and fake servers (needs Docker)
+	@$(BIN)/pytest --numprocesses 0 tests/edge
+
+.PHONY: test-stack
+test-stack: $(VENV)/.dev docker ## Build the images, run the whole loop on a stack through Nginx, and break it (needs Docker)
 	@$(BIN)/pytest --numprocesses 0 --timeout 900 tests/stack
 
 .PHONY: lint
