@@ -1,18 +1,24 @@
 """The stack that all of these tests share: built, brought up from a clean state, taken down with its volumes."""
 
+import csv
 import os
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 from tests.stack.compose import DEPLOY, ROOT, Stack, build, object_store_image, run
+from tidemill.client import Tidemill
 
 LOGS = ROOT / "build" / "stack" / "logs"
 PROJECT = "tidemill-test-stack"
+DATASET, MODEL, TARGET = "tumours", "tumours-diagnosis", "diagnosis"
+_FIELDS = 10
 IMAGES = {"platform": "tidemill:test-stack", "model-server": "tidemill-model-server:test-stack"}
 _LEFT_OUT = {
     "grafana": "no image of it here",
@@ -109,3 +115,40 @@ def _restore(name: str, value: str | None) -> None:
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the files of a user."""
     return tmp_path_factory.mktemp("work")
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[dict[str, Any]]:
+    frame = load_breast_cancer(as_frame=True)
+    table = frame.data.iloc[:, :_FIELDS].round(5)
+    table.columns = [str(name).replace(" ", "_") for name in table.columns]
+    table[TARGET] = [str(frame.target_names[code]) for code in frame.target]
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+@pytest.fixture(scope="session")
+def inputs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != TARGET} for row in rows]
+
+
+@pytest.fixture(scope="session")
+def served(stack: Stack, work: Path, rows: list[dict[str, Any]]) -> Stack:
+    """The stack with a dataset, a champion trained on it and its deployment, all made by the command line."""
+    write_csv(work / "tumours.csv", rows)
+    stack.cli("dataset", "push", "tumours.csv", "--name", DATASET, folder=work)
+    stack.cli("train", "submit", DATASET, "--target", TARGET, "--trials", "2", folder=work)
+    stack.cli("deploy", "apply", MODEL, "--model", f"{MODEL}@champion", "--wait", folder=work)
+    return stack
+
+
+@pytest.fixture
+def client(served: Stack) -> Iterator[Tidemill]:
+    with served.client() as client:
+        yield client

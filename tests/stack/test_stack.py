@@ -5,62 +5,23 @@ import itertools
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.datasets import load_breast_cancer
 
 from tests.stack.compose import Stack, run, until
+from tests.stack.conftest import DATASET, MODEL, TARGET, write_csv
 from tidemill.client import Tidemill
 from tidemill.kit.errors import TidemillError
 
-DATASET, MODEL, TARGET = "tumours", "tumours-diagnosis", "diagnosis"
-_FIELDS = 10
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def rows() -> list[dict[str, Any]]:
-    frame = load_breast_cancer(as_frame=True)
-    table = frame.data.iloc[:, :_FIELDS].round(5)
-    table.columns = [str(name).replace(" ", "_") for name in table.columns]
-    table[TARGET] = [str(frame.target_names[code]) for code in frame.target]
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-@pytest.fixture(scope="session")
-def inputs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != TARGET} for row in rows]
-
-
-@pytest.fixture(scope="session")
-def served(stack: Stack, work: Path, rows: list[dict[str, Any]]) -> Stack:
-    """The stack with a dataset, a champion trained on it and its deployment, all made by the command line."""
-    _write(work / "tumours.csv", rows)
-    stack.cli("dataset", "push", "tumours.csv", "--name", DATASET, folder=work)
-    stack.cli("train", "submit", DATASET, "--target", TARGET, "--trials", "2", folder=work)
-    stack.cli("deploy", "apply", MODEL, "--model", f"{MODEL}@champion", "--wait", folder=work)
-    return stack
-
-
-@pytest.fixture
-def client(served: Stack) -> Iterator[Tidemill]:
-    with served.client() as client:
-        yield client
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows: list[Any], inputs: list[Any]) -> None:
-    _write(work / "new.csv", inputs)
+    write_csv(work / "new.csv", inputs)
     served.cli("predict", MODEL, "new.csv", "--save", "predictions.csv", folder=work)
     with (work / "predictions.csv").open(newline="") as file:
         predicted = list(csv.DictReader(file))
@@ -68,7 +29,7 @@ def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows:
         {"prediction_id": given["prediction_id"], TARGET: row[TARGET]}
         for given, row in zip(predicted, rows, strict=True)
     ]
-    _write(work / "truth.csv", truths)
+    write_csv(work / "truth.csv", truths)
     columns = ("--id-column", "prediction_id", "--truth-column", TARGET)
     assert served.cli("feedback", "push", MODEL, "truth.csv", *columns, folder=work)["accepted"] == len(rows)
     total = served.cli("monitor", "report", MODEL, folder=work)["content"]["total"]

@@ -33,7 +33,7 @@ def test_strong_secrets_are_taken_and_the_password_completes_its_address() -> No
         ("TIDEMILL_OBJECT_STORE__ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("TIDEMILL_OBJECT_STORE__SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ("TIDEMILL_MODEL_SERVER__KEY", "not-a-key-but-long-enough-to-be-one"),
-        ("TIDEMILL_MODEL_SERVER__KEY", TOKEN_OF_STAGING),
+        pytest.param("TIDEMILL_MODEL_SERVER__KEY", TOKEN_OF_STAGING, id="key-of-another-environment"),
         ("TIDEMILL_MLFLOW__TOKEN", "changeme"),
         ("AWS_SECRET_ACCESS_KEY", "minioadmin"),
     ],
