@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _numbers = itertools.count(1)
 
 
 def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows: list[Any], inputs: list[Any]) -> None:
+    begun = datetime.now(UTC).isoformat()
     write_csv(work / "new.csv", inputs)
     served.cli("predict", MODEL, "new.csv", "--save", "predictions.csv", folder=work)
     with (work / "predictions.csv").open(newline="") as file:
@@ -32,7 +34,7 @@ def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows:
     write_csv(work / "truth.csv", truths)
     columns = ("--id-column", "prediction_id", "--truth-column", TARGET)
     assert served.cli("feedback", "push", MODEL, "truth.csv", *columns, folder=work)["accepted"] == len(rows)
-    total = served.cli("monitor", "report", MODEL, folder=work)["content"]["total"]
+    total = served.cli("monitor", "report", MODEL, "--since", begun, folder=work)["content"]["total"]
     assert (total["predictions"], total["labelled"]) == (len(rows), len(rows))
 
 

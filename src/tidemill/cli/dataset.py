@@ -11,10 +11,18 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from tidemill.cli.context import client, make_table, show, stderr, validated
 from tidemill.cli.progress import follow_to_result
+from tidemill.client import Tidemill
 from tidemill.kit.durations import parse_duration_seconds
 from tidemill.kit.errors import Invalid
 from tidemill.kit.sizes import format_size
-from tidemill.schemas.datasets import FileFormat, IngestOptions, Version, VersionDiff, VersionSummary
+from tidemill.schemas.datasets import (
+    FileFormat,
+    IngestOptions,
+    Version,
+    VersionAccepted,
+    VersionDiff,
+    VersionSummary,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Datasets and their versions.")
 Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
@@ -79,15 +87,18 @@ def push(
         if accepted.job_id is not None and not wait:
             show(accepted, lambda: [f"Job {accepted.job_id} reads the file."])
             return
-        if accepted.job_id is None:
-            stderr().print(f"The same bytes are version {accepted.number} already.")
-            version = tidemill.datasets.version(name, accepted.number)
-        else:
-            job = follow_to_result(tidemill, accepted.job_id, f"dataset {name}", seconds)
-            version = tidemill.datasets.version(name, int((job.result or {})["number"]))
+        version = _version_of(tidemill, name, accepted, seconds)
     for warning in version.warnings:
         stderr().print(f"Warning: {warning}", markup=False)
     show(version, lambda: [_headline(version), _schema_table(version)])
+
+
+def _version_of(tidemill: Tidemill, name: str, accepted: VersionAccepted, timeout_seconds: float | None) -> Version:
+    if accepted.job_id is None:
+        stderr().print(f"The same bytes are version {accepted.number} already.")
+        return tidemill.datasets.version(name, accepted.number)
+    job = follow_to_result(tidemill, accepted.job_id, f"dataset {name}", timeout_seconds)
+    return tidemill.datasets.version(name, int((job.result or {})["number"]))
 
 
 def _types(declared: list[str]) -> dict[str, str]:
