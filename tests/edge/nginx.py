@@ -15,6 +15,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("TIDEMILL_NGINX_IMAGE", "nginx:1.30")
 _START_SECONDS = 30
+_LOG_SECONDS = 10
 _WRITABLE = ("/tmp", "/var/cache/nginx", "/etc/nginx/conf.d")
 
 
@@ -87,8 +88,15 @@ class Edge:
     def logs(self) -> str:
         return docker("logs", self.name)
 
-    def access_log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.logs().splitlines() if line.startswith('{"ts"')]
+    def access_log(self, until: str) -> list[dict[str, Any]]:
+        """The lines written so far, once that of the request ``until`` is among them: Nginx writes by the second."""
+        deadline = time.monotonic() + _LOG_SECONDS
+        while time.monotonic() < deadline:
+            lines = [json.loads(line) for line in self.logs().splitlines() if line.startswith('{"ts"')]
+            if any(line["request_id"] == until for line in lines):
+                return lines
+            time.sleep(0.1)
+        raise AssertionError("the request is not in the log")
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, verify=self.trust(), timeout=30, **options)
