@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +84,7 @@ def show(data: BaseModel | Sequence[BaseModel] | Any, table: Callable[[], Table 
 
 
 def make_table(title: str | None, *columns: str, rows: Iterable[Sequence[Any]]) -> Table:
-    """A table of text; None is shown as a dash, numbers with up to four decimals."""
+    """A table of text; None is shown as a dash, numbers with up to four decimals, moments in UTC to the second."""
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(cell_text(cell) for cell in row))
@@ -93,7 +94,21 @@ def make_table(title: str | None, *columns: str, rows: Iterable[Sequence[Any]]) 
 def cell_text(cell: Any) -> str:
     if cell is None:
         return "-"
+    if isinstance(cell, datetime):
+        return moment_text(cell)
     return f"{cell:.4f}".rstrip("0").rstrip(".") if isinstance(cell, float) else str(cell)
+
+
+def moment_text(moment: datetime) -> str:
+    """In UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str | None:
+    """A metric with its interval; None where there is no value."""
+    if value is None:
+        return None
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _plain(data: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tidemill.cli.context import make_table
+from tidemill.cli.context import interval_text, make_table, moment_text
 from tidemill.schemas.registry import (
     AliasEvent,
     AliasState,
@@ -18,26 +18,13 @@ from tidemill.schemas.registry import (
 
 
 def models_table(models: Iterable[ModelSummary]) -> Table:
-    columns = ("model", "champion", "metric", "holdout", "latest", "aliases")
+    columns = ("model", "champion", "metric", "holdout (95%)", "latest", "aliases")
     return make_table(None, *columns, rows=[_model_row(model) for model in models])
 
 
 def model_parts(model: ModelSummary, versions: Sequence[ModelVersion]) -> list[Any]:
-    columns = ("version", "aliases", "metric", "holdout", "task", "flavor", "source", "created", "by")
-    rows = [
-        (
-            v.number,
-            " ".join(v.aliases),
-            v.metric,
-            _main_metric(v),
-            v.task,
-            v.flavor,
-            v.source,
-            v.created_at,
-            v.created_by,
-        )
-        for v in versions
-    ]
+    columns = ("version", "aliases", "metric", "holdout (95%)", "task", "flavor", "source", "created", "by")
+    rows = [_version_row(version) for version in versions]
     return [make_table(model.name, *columns, rows=rows)]
 
 
@@ -60,7 +47,7 @@ def version_parts(version: ModelVersion, decision: GateDecision | None) -> list[
 
 def decision_parts(decision: GateDecision) -> list[Any]:
     answer = "becomes champion" if decision.passed else "stays challenger"
-    title = f"Gate at {decision.decided_at:%Y-%m-%d %H:%M:%S}: version {decision.number} {answer}"
+    title = f"Gate at {moment_text(decision.decided_at)}: version {decision.number} {answer}"
     rows = [
         (c.against, c.number, c.metric, c.value, c.other_value, c.difference, c.low, c.high)
         for c in decision.comparisons
@@ -78,7 +65,8 @@ def history_table(events: Iterable[AliasEvent]) -> Table:
 
 def state_table(state: AliasState) -> Table:
     rows = [(e.alias, e.to_number, e.moved_at, e.who, e.why) for e in state.aliases]
-    return make_table(f"{state.model_name} at {state.at}", "alias", "version", "since", "who", "why", rows=rows)
+    title = f"{state.model_name} at {moment_text(state.at)} UTC"
+    return make_table(title, "alias", "version", "since", "who", "why", rows=rows)
 
 
 def policy_table(policy: Policy) -> Table:
@@ -113,9 +101,18 @@ def _model_row(model: ModelSummary) -> tuple[Any, ...]:
     return model.name, champion.number, champion.metric, _main_metric(champion), model.latest_version, others
 
 
-def _main_metric(version: ModelVersion) -> float | None:
+def _version_row(version: ModelVersion) -> tuple[Any, ...]:
+    return (
+        version.number, " ".join(version.aliases), version.metric, _main_metric(version), version.task, version.flavor,
+        version.source, version.created_at, version.created_by,
+    )  # fmt: skip
+
+
+def _main_metric(version: ModelVersion) -> str | None:
     found = version.metrics.get(version.metric or "")
-    return found.get("value") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return interval_text(found.get("value"), found.get("low"), found.get("high"))
 
 
 def _metric_rows(version: ModelVersion) -> list[tuple[Any, ...]]:
@@ -124,12 +121,5 @@ def _metric_rows(version: ModelVersion) -> list[tuple[Any, ...]]:
 
 
 def _side_by_side(found: VersionComparison) -> list[tuple[Any, ...]]:
-    one, two = ({row[0]: _with_interval(row) for row in _metric_rows(v)} for v in (found.first, found.second))
+    one, two = ({row[0]: interval_text(*row[1:]) for row in _metric_rows(v)} for v in (found.first, found.second))
     return [(name, one.get(name), two.get(name)) for name in dict.fromkeys([*one, *two])]
-
-
-def _with_interval(row: tuple[Any, ...]) -> str | None:
-    _, value, low, high = row
-    if value is None or low is None or high is None:
-        return None if value is None else f"{value:.4f}"
-    return f"{value:.4f} ({low:.4f} to {high:.4f})"

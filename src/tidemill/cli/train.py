@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.context import client, make_table, show, stderr
+from tidemill.cli.context import client, show, stderr
 from tidemill.cli.model_tables import decision_parts
 from tidemill.cli.progress import follow, follow_to_result
-from tidemill.cli.train_tables import leaderboard_table, run_parts, started_text
+from tidemill.cli.train_tables import leaderboard_table, run_parts, runs_table, started_text
 from tidemill.client import Tidemill
 from tidemill.kit.durations import parse_duration_seconds
 from tidemill.schemas.experiments import Task, TrainingRunDetail
@@ -85,15 +85,7 @@ def list_runs(
     """List runs, newest first."""
     with client() as tidemill:
         runs = list(islice(tidemill.experiments.list(name, dataset), limit))
-    rows = [
-        (
-            run.id, run.name, run.status, f"{run.dataset}:{run.dataset_version}", run.candidate, run.metric,
-            run.metrics[run.metric].value if run.metric in run.metrics else None, run.model_version, run.created_at,
-        )
-        for run in runs
-    ]  # fmt: skip
-    columns = ("id", "experiment", "status", "dataset", "model", "metric", "value", "version", "created")
-    show(runs, lambda: make_table(None, *columns, rows=rows))
+    show(runs, lambda: runs_table(runs))
 
 
 @app.command()

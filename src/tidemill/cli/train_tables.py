@@ -1,12 +1,12 @@
 """Training runs and leaderboards as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.table import Table
 
-from tidemill.cli.context import make_table
-from tidemill.schemas.experiments import Leaderboard, MetricValue, TrainingRunDetail, TrainingStarted
+from tidemill.cli.context import interval_text, make_table
+from tidemill.schemas.experiments import Leaderboard, MetricValue, TrainingRun, TrainingRunDetail, TrainingStarted
 
 _MAX_WARNINGS = 20
 
@@ -31,6 +31,18 @@ def run_parts(run: TrainingRunDetail) -> Iterator[Table | str]:
         yield make_table("Notes", "", "", rows=rows)
     if run.model_version is not None:
         yield f"Registered as {run.name}:{run.model_version}"
+
+
+def runs_table(runs: Iterable[TrainingRun]) -> Table:
+    rows = [
+        (
+            run.id, run.name, run.status, f"{run.dataset}:{run.dataset_version}", run.candidate, run.metric,
+            _interval(run.metrics.get(run.metric or "")), run.model_version, run.created_at,
+        )
+        for run in runs
+    ]  # fmt: skip
+    columns = ("id", "experiment", "status", "dataset", "model", "metric", "holdout (95%)", "version", "created")
+    return make_table(None, *columns, rows=rows)
 
 
 def leaderboard_table(board: Leaderboard) -> Table:
@@ -62,4 +74,4 @@ def _metrics(run: TrainingRunDetail, report: dict[str, Any]) -> Table:
 
 
 def _interval(found: MetricValue | None) -> str | None:
-    return None if found is None else f"{found.value:.4f} ({found.low:.4f} to {found.high:.4f})"
+    return None if found is None else interval_text(found.value, found.low, found.high)

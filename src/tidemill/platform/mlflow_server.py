@@ -3,10 +3,12 @@
 The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) only to watch the first; here the
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
-when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version.
+when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version. MLflow's
+assistant, which runs shell commands for whoever reaches it from the same machine, is closed.
 """
 
 import argparse
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
+from starlette.routing import Mount, Router
 
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
@@ -28,6 +31,7 @@ _database: Any = mlflow_database  # untyped; what MLflow's own command line call
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
+_ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,15 @@ class MlflowServer:
             }
         )
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
-        app = "mlflow.server.fastapi_app:app"
+        app = _application()
         Server(uvicorn.Config(app, host=self.host, port=self.port, log_config=None, access_log=False)).run()
+
+
+def _application() -> Any:
+    """MLflow's, which reads its settings from the environment when it is imported, without its assistant."""
+    app = importlib.import_module("mlflow.server.fastapi_app").app
+    app.router.routes.insert(0, Mount(_ASSISTANT, app=Router()))
+    return app
 
 
 def artifacts_below(store_url: str) -> str:

@@ -116,6 +116,7 @@ async def test_the_command_line_submits_lists_and_ranks(
     assert started["run_id"] in out
     assert "queued" in out
     await add_runs(sessions, [{"rmse": 1.0}])
+    assert "1.0000 (1.0000 to 1.0000)" in (await run_cli("train", "list"))[1]
     code, out, _ = await run_cli("train", "leaderboard", "rides-count")
     assert code == 0
     assert "1.0000 (1.0000 to 1.0000)" in out

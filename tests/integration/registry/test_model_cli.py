@@ -1,6 +1,7 @@
 """`tidemill model` against a real api."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -13,6 +14,8 @@ from tidemill.client import Tidemill
 from tidemill.db.engine import SessionFactory
 from tidemill.kit.errors import NotFound, PreconditionFailed
 from tidemill.schemas.registry import GatePolicy
+
+INTERVAL = re.compile(r"\d\.\d{4} \(\d\.\d{4} to \d\.\d{4}\)")
 
 
 async def test_promotion_and_rollback_by_hand(run_cli: RunCli, sessions: SessionFactory) -> None:
@@ -41,6 +44,7 @@ async def test_models_and_versions_are_shown_as_tables_and_json(run_cli: RunCli,
         code, out, err = await run_cli("model", *words)
         assert (code, err) == (0, "")
         assert out
+    assert INTERVAL.search((await run_cli("model", "show", "loans"))[1])
     code, out, _ = await run_cli("-o", "json", "model", "show", "loans@challenger")
     assert (code, json.loads(out)["version"]["number"]) == (0, 1)
     code, out, _ = await run_cli("-o", "json", "model", "show", "loans")

@@ -1,12 +1,15 @@
-"""MLflow's database is migrated by a job of its own."""
+"""MLflow's server as the platform starts it, and its migration, which is a job of its own."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import psycopg
+import pytest
 
+from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
 from tidemill.db.engine import conninfo
 from tidemill.settings.model import DatabaseSettings
 
@@ -27,3 +30,11 @@ def test_migrating_needs_the_database_alone_and_writes_no_file(database: Databas
         found = connection.execute("SELECT to_regclass('mlflow_test.experiments')").fetchone()
     assert found is not None
     assert found[0] is not None
+
+
+@pytest.mark.parametrize("path", ["config", "sessions/one/stream", "message"])
+def test_the_assistant_that_runs_commands_is_closed(mlflow_server: str, path: str) -> None:  # noqa: F811 - the fixture
+    with httpx.Client(base_url=mlflow_server, timeout=10) as http:
+        assert http.get("/ajax-api/2.0/mlflow/experiments/search?max_results=1").status_code == 200
+        assert http.get(f"/ajax-api/3.0/mlflow/assistant/{path}").status_code == 404
+        assert http.post(f"/ajax-api/3.0/mlflow/assistant/{path}", json={"message": "hello"}).status_code == 404
