@@ -10,6 +10,18 @@ from tidemill.deps import ApiServices, IntakeMetrics
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
 
+_INTRODUCTION = """\
+The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
+Predictions are asked of the model server, whose own `/docs` describes them.
+
+- **Key**: every route but health wants `Authorization: Bearer tm_...`; HTTP Basic with the key as password works too.
+- **Long work** answers `202` with `Location: /api/v1/jobs/{id}`; `GET .../events` there follows it as it happens.
+- **Errors** are `application/problem+json` (RFC 9457) with a stable `code`, the `request_id` and a `pointer` to each
+  wrong place. They never repeat what was sent.
+- **Lists** come in pages: `?page_size=50`, then `?page_token=` with `next_page_token`, until that is null.
+- **Repeating** a creating `POST` is safe with an `Idempotency-Key`: the same key and body get the same answer.
+- **Times** are RFC 3339 in UTC; every metric of a model comes with the ends of its interval.
+"""
 _LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
 _NOT_IDEMPOTENT_BY_KEY = (
     "/sign-in",
@@ -32,6 +44,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
 
     config = WebConfig(
         title="Tidemill",
+        introduction=_INTRODUCTION,
         registry=services.registry,
         max_body_bytes=services.settings.api.max_body_bytes,
         body_limit_exceptions=(

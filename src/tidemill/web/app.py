@@ -32,6 +32,8 @@ class WebConfig:
     title: str
     registry: CollectorRegistry
     max_body_bytes: int
+    introduction: str | None = None
+    """What a reader of ``/docs`` should know before the routes; Markdown."""
     body_limit_exceptions: Sequence[tuple[str, int]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     notices: Mapping[str, Check] = field(default_factory=dict)
@@ -43,6 +45,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     """Routers behind request ids, access log, metrics, body limit and problem details."""
     app = FastAPI(
         title=config.title,
+        description=config.introduction or "",
         version=__version__,
         lifespan=lifespan,
         docs_url=None,
