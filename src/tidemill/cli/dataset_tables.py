@@ -69,7 +69,8 @@ def dependents(version: Version) -> list[str]:
 
 def _middle(figures: dict[str, Any]) -> str:
     if figures.get("quantiles"):
-        return " .. ".join(_short(value) for value in (figures["min"], figures["quantiles"]["0.5"], figures["max"]))
+        about = "~" if figures["quantiles_approximate"] else ""
+        return f"{_short(figures['min'])} .. {about}{_short(figures['quantiles']['0.5'])} .. {_short(figures['max'])}"
     return f"{figures['true_share']:.1%} true" if figures.get("true_share") is not None else ""
 
 
@@ -116,6 +117,6 @@ def diff_tables(found: VersionDiff) -> list[Any]:
     return [
         f"{found.dataset}: version {found.before} -> {found.after}",
         rows,
-        make_table("Columns", "change", "column", "before", "after", rows=changes),
+        make_table("Columns", "change", "column", "before", "after", rows=changes) if changes else "columns: the same",
         make_table("Profile", "column", "figure", "before", "after", rows=figures),
     ]

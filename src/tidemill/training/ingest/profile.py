@@ -1,8 +1,8 @@
 """Figures of every column, by DuckDB over the Parquet parts, in bounded memory.
 
 Counts, extremes, means and histograms are exact. Quantiles are exact up to `_EXACT_ROWS` rows, beyond that t-digest
-estimates (Dunning and Ertl 2019); distinct counts beyond it are HyperLogLog estimates (Flajolet and others 2007), and
-the most frequent values of columns with very many distinct ones come from a seeded sample. What is approximate says so.
+estimates (Dunning and Ertl 2019). In columns with very many distinct values beyond it, their number is a HyperLogLog
+estimate (Flajolet and others 2007), and the most frequent ones come from a seeded sample. What is approximate says so.
 """
 
 import datetime as dt
@@ -233,7 +233,7 @@ def _add_histograms(profiler: _Profiler, columns: Sequence[Column], found: dict[
     expressions = [_histogram_expression(*item) for item in wanted]
     counts = profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0]  # noqa: S608 - names are quoted
     for (column, low, high), bins in zip(wanted, counts, strict=True):
-        edges = [low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS + 1)]
+        edges = [*(low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS)), high]
         found[column.name]["histogram"] = {
             "edges": [_moment(edge, column) for edge in (edges if high > low else [low, high])],
             "counts": [bins.get(step, 0) for step in range(HISTOGRAM_BINS if high > low else 1)],
@@ -269,10 +269,13 @@ def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, A
     else:
         value, rows, groups = name, f"SELECT {name} FROM {{parts}} {sample}", "1"  # noqa: S608 - as above
     query = (
-        f"SELECT {value}, count(*) AS n FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
+        f"SELECT {value}, count(*) AS n, count(*) OVER () FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
         f"ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
     )
-    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in profiler.rows(query)]
+    seen = profiler.rows(query)
+    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count, _ in seen]
+    if not sampled:  # every value was looked at, so that there is no need for an estimate
+        figures |= {"distinct": seen[0][2] if seen else 0, "distinct_approximate": False}
     figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None
 
 
