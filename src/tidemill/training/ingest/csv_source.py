@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -49,7 +50,7 @@ class CsvSource:
         self._options = options
         self._limits = limits
         self._read_share = 0.0
-        self._quotes_checked = False
+        self._quotes: Future[None] | None = None
         self.dialect: Dialect = sniff(text.path, options)
         self.names = self.dialect.names
         self.warnings = (*text.warnings, *self.dialect.warnings)
@@ -90,15 +91,18 @@ class CsvSource:
             index += table.num_rows
             if wanted.num_rows and not ragged.total:
                 yield Batch(wanted, index - wanted.num_rows, read_share=self._read_share)
-        self._check_quotes()
+                self._look_at_quotes()  # not before more than the first rows are wanted
+        self._look_at_quotes().result()
         if ragged.total:
             self._refuse_ragged(ragged)
 
-    def _check_quotes(self) -> None:
-        """Once: the file does not change between readings."""
-        if not self._quotes_checked:
-            check_quotes(self._text.path, self.dialect)
-            self._quotes_checked = True
+    def _look_at_quotes(self) -> Future[None]:
+        """Once, since the file does not change between readings, and beside them, since that costs them nothing."""
+        if self._quotes is None:
+            executor = ThreadPoolExecutor(1, thread_name_prefix="quotes")
+            self._quotes = executor.submit(check_quotes, self._text.path, self.dialect)
+            executor.shutdown(wait=False)
+        return self._quotes
 
     def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
         wanted, found = sorted(set(indices)), {}
