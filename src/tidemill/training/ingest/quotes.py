@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.training.ingest.dialect import Dialect, ends_within_quotes
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**18
 _NEWLINE = ord("\n")
 
 
