@@ -12,7 +12,7 @@ from pathlib import Path
 
 MODULES = (
     "alembic.command", "boto3.s3.inject", "boto3.s3.transfer", "botocore.handlers", "botocore.signers", "duckdb",
-    "fastapi", "fastapi.openapi.utils", "fastapi_swagger", "httptools", "httpx", "ijson", "lightgbm",
+    "fastapi", "fastapi.openapi.utils", "fastapi_swagger", "httptools", "httpx", "lightgbm",
     "lightgbm.sklearn", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "mlflow", "mlflow.pyfunc",
     "mlflow.pyfunc.model", "mlflow.server", "mlflow.server.fastapi_app", "mlflow.server.handlers", "mlflow.sklearn",
     "mlflow.store.artifact.mlflow_artifacts_repo", "mlflow.store.artifact.s3_artifact_repo",

@@ -1,15 +1,16 @@
 """`tidemill dataset ...`"""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from tidemill.cli.context import client, make_table, show, stderr, validated
+from tidemill.cli.dataset_tables import dependents, diff_tables, headline, reading, schema_tables, versions_table
 from tidemill.cli.progress import follow_to_result
 from tidemill.client import Tidemill
 from tidemill.kit.durations import parse_duration_seconds
@@ -18,15 +19,16 @@ from tidemill.kit.sizes import format_size
 from tidemill.schemas.datasets import (
     FileFormat,
     IngestOptions,
+    Quote,
     Version,
     VersionAccepted,
-    VersionDiff,
-    VersionSummary,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Datasets and their versions.")
 Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
 _MOST_LISTED = 1000
+_SHOWN_COLUMNS = 60
+_PUSHED_COLUMNS = 30
 
 
 @contextmanager
@@ -56,6 +58,7 @@ def push(
         bool | None, typer.Option("--header/--no-header", help="Whether the first row has names.")
     ] = None,
     delimiter: Annotated[str | None, typer.Option(help=r"One character; \t for a tab.")] = None,
+    quote: Annotated[Quote | None, typer.Option(help="What surrounds fields; none if quotes are plain text.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Such as utf-8, utf-16 or cp1252.")] = None,
     decimal: Annotated[str, typer.Option(help="Decimal mark: point or comma.")] = ".",
     sheet: Annotated[str | None, typer.Option(help="Excel: name of the sheet.")] = None,
@@ -69,6 +72,7 @@ def push(
         {
             "format": format,
             "delimiter": "\t" if delimiter == r"\t" else delimiter,
+            "quote": quote,
             "encoding": encoding,
             "has_header": header,
             "decimal": decimal,
@@ -88,15 +92,16 @@ def push(
             show(accepted, lambda: [f"Job {accepted.job_id} reads the file."])
             return
         version = _version_of(tidemill, name, accepted, seconds)
-    for warning in version.warnings:
-        stderr().print(f"Warning: {warning}", markup=False)
-    show(version, lambda: [_headline(version), _schema_table(version)])
+    show(version, lambda: [headline(version), reading(version), *schema_tables(version, _PUSHED_COLUMNS)])
 
 
 def _version_of(tidemill: Tidemill, name: str, accepted: VersionAccepted, timeout_seconds: float | None) -> Version:
     if accepted.job_id is None:
         stderr().print(f"The same bytes are version {accepted.number} already.")
-        return tidemill.datasets.version(name, accepted.number)
+        version = tidemill.datasets.version(name, accepted.number)
+        for warning in version.warnings:  # else the job has told them
+            stderr().print(f"warning: {warning}", markup=False, soft_wrap=True)
+        return version
     job = follow_to_result(tidemill, accepted.job_id, f"dataset {name}", timeout_seconds)
     return tidemill.datasets.version(name, int((job.result or {})["number"]))
 
@@ -134,13 +139,17 @@ def list_datasets() -> None:
 
 @app.command(name="show")
 def show_dataset(
-    name: Name, number: Annotated[int | None, typer.Argument(help="Version; the newest when absent.")] = None
+    name: Name,
+    number: Annotated[int | None, typer.Argument(min=1, help="Version; the newest when absent.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Every column, however many there are.")] = False,
 ) -> None:
     """Show versions, and schema and profile of one of them."""
     with client() as tidemill:
         version = tidemill.datasets.version(name, number)
         versions = list(islice(tidemill.datasets.versions(name), 20))
-    show(version, lambda: [_headline(version), _schema_table(version), _versions_table(versions)])
+    most = version.column_count if all else _SHOWN_COLUMNS
+    parts = [headline(version), reading(version)]
+    show(version, lambda: [*parts, *schema_tables(version, most), *dependents(version), versions_table(versions)])
 
 
 @app.command()
@@ -152,13 +161,13 @@ def diff(
     """Show what differs between two versions."""
     with client() as tidemill:
         found = tidemill.datasets.diff(name, before, after)
-    show(found, lambda: _diff_tables(found))
+    show(found, lambda: diff_tables(found))
 
 
 @app.command()
 def download(
     name: Name,
-    number: Annotated[int | None, typer.Argument(help="Version; the newest when absent.")] = None,
+    number: Annotated[int | None, typer.Argument(min=1, help="Version; the newest when absent.")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; in this folder by default.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The file as it was pushed instead of Parquet.")] = False,
 ) -> None:
@@ -175,7 +184,7 @@ def download(
 @app.command()
 def delete(
     name: Name,
-    number: Annotated[int | None, typer.Argument(help="Version; all of them when absent.")] = None,
+    number: Annotated[int | None, typer.Argument(min=1, help="Version; all of them when absent.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a version, or the whole dataset. Refused while a model depends on it."""
@@ -185,65 +194,3 @@ def delete(
     with client() as tidemill:
         tidemill.datasets.delete(name, number)
     show({"deleted": name, "version": number}, lambda: [f"Deleted {subject}."])
-
-
-def _headline(version: Version) -> str:
-    size = format_size(version.size_bytes)
-    rows = f"{version.row_count:,} rows, {version.column_count} columns"
-    return f"{version.dataset} version {version.number}: {rows}, {size} ({version.filename}, {version.sha256[:12]})"
-
-
-def _schema_table(version: Version) -> Any:
-    profiles = version.profile.get("columns", {})
-    rows = [
-        (
-            column.name,
-            column.type,
-            f"{figures['missing_share']:.1%}" if figures["missing"] else "",
-            f"{'~' if figures['distinct_approximate'] else ''}{figures['distinct']}",
-            _middle(figures),
-            _frequent(figures),
-        )
-        for column in version.table_schema.columns
-        for figures in [profiles[column.name]]
-    ]
-    return make_table(None, "column", "type", "missing", "distinct", "min .. median .. max", "most frequent", rows=rows)
-
-
-def _middle(figures: dict[str, Any]) -> str:
-    if figures.get("quantiles"):
-        return " .. ".join(_short(value) for value in (figures["min"], figures["quantiles"]["0.5"], figures["max"]))
-    return f"{figures['true_share']:.1%} true" if figures.get("true_share") is not None else ""
-
-
-def _frequent(figures: dict[str, Any]) -> str:
-    return ", ".join(_short(item["value"]) for item in figures.get("most_frequent", [])[:3])
-
-
-def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)[:24]
-
-
-def _versions_table(versions: Iterable[VersionSummary]) -> Any:
-    rows = [
-        (item.number, item.row_count, item.column_count, format_size(item.size_bytes), item.filename, item.sha256[:12],
-         f"{item.created_at:%Y-%m-%d %H:%M}")
-        for item in versions
-    ]  # fmt: skip
-    return make_table("Versions", "version", "rows", "columns", "size", "file", "sha256", "created", rows=rows)
-
-
-def _diff_tables(found: VersionDiff) -> list[Any]:
-    rows = f"rows: {found.row_count_before:,} -> {found.row_count_after:,}"
-    changes = [
-        (change.change, change.name, change.before.type if change.before else None,
-         change.after.type if change.after else None)
-        for change in found.columns
-    ]  # fmt: skip
-    figures = [(item.column, item.figure, item.before, item.after) for item in found.figures]
-    return [
-        f"{found.dataset}: version {found.before} -> {found.after}",
-        rows,
-        make_table("Columns", "change", "column", "before", "after", rows=changes),
-        make_table("Profile", "column", "figure", "before", "after", rows=figures),
-    ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from rich.markup import escape
 
 from tidemill import __version__
 from tidemill.cli import (
@@ -47,7 +48,7 @@ app.add_typer(monitor.app, name="monitor")
 app.add_typer(config.app, name="config")
 app.add_typer(doctor.app)
 
-_MAX_PROBLEMS_SHOWN = 20
+_MAX_PROBLEMS_SHOWN = 100
 
 
 @app.callback()
@@ -87,13 +88,13 @@ def main() -> None:
 def report(error: TidemillError) -> None:
     """Say on stderr what went wrong and where."""
     console = stderr()
-    console.print(f"[bold red]{error.title}:[/] {error.detail} [dim]({error.code})[/]", soft_wrap=True)
+    console.print(f"[bold red]{error.title}:[/] {escape(error.detail)} [dim]({error.code})[/]", soft_wrap=True)
     for problem in error.problems[:_MAX_PROBLEMS_SHOWN]:
         console.print(f"  {problem.pointer}: {problem.detail}", soft_wrap=True, markup=False)
     if len(error.problems) > _MAX_PROBLEMS_SHOWN:
         console.print(f"  and {len(error.problems) - _MAX_PROBLEMS_SHOWN} more")
     for note in getattr(error, "__notes__", []):
-        console.print(f"  [dim]{note}[/]")
+        console.print(f"  [dim]{escape(note)}[/]")
 
 
 if __name__ == "__main__":

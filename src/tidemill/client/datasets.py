@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tidemill.client.jobs import Jobs, OnEvent
 from tidemill.client.pages import iterate
 from tidemill.client.transport import Transport
 from tidemill.kit.errors import Invalid, NotFound, Unavailable
+from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas.datasets import Dataset, IngestOptions, Version, VersionAccepted, VersionDiff, VersionSummary
 
 _CHUNK_BYTES = 2**20
@@ -63,7 +65,7 @@ class Datasets:
         size_bytes = path.stat().st_size
         answer = self._transport.request(
             "POST",
-            f"/api/v1/datasets/{name}/versions",
+            f"{_address(name)}/versions",
             params={"filename": path.name, "new_contract": new_contract, **_query(options or IngestOptions())},
             content=_Chunks(path, size_bytes, on_bytes),
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)},
@@ -76,20 +78,20 @@ class Datasets:
 
     def get(self, name: str) -> Dataset:
         """The dataset with its contract. Raises NotFound."""
-        return Dataset.model_validate(self._transport.request("GET", f"/api/v1/datasets/{name}"))
+        return Dataset.model_validate(self._transport.request("GET", _address(name)))
 
     def versions(self, name: str) -> Iterator[VersionSummary]:
         """Versions, newest first, page by page. Raises NotFound."""
-        return iterate(self._transport, f"/api/v1/datasets/{name}/versions", VersionSummary)
+        return iterate(self._transport, f"{_address(name)}/versions", VersionSummary)
 
     def version(self, name: str, number: int | None = None) -> Version:
         """A version with schema and profile; the newest without ``number``. Raises NotFound."""
-        path = f"/api/v1/datasets/{name}/versions/{number or 'latest'}"
+        path = f"{_address(name)}/versions/{'latest' if number is None else number}"
         return Version.model_validate(self._transport.request("GET", path))
 
     def diff(self, name: str, before: int, after: int) -> VersionDiff:
         """What differs between two versions. Raises NotFound."""
-        path = f"/api/v1/datasets/{name}/versions/{before}/diff/{after}"
+        path = f"{_address(name)}/versions/{before}/diff/{after}"
         return VersionDiff.model_validate(self._transport.request("GET", path))
 
     def download(
@@ -107,7 +109,7 @@ class Datasets:
         table. Files appear only when they are whole and their SHA-256 is right. Gives what was written.
         """
         version = self.version(name, number)
-        base = f"/api/v1/datasets/{name}/versions/{version.number}"
+        base = f"{_address(name)}/versions/{version.number}"
         path = Path(target)
         if raw:
             return [self._fetch(f"{base}/raw", path, version.sha256, on_bytes)]
@@ -122,7 +124,7 @@ class Datasets:
     def delete(self, name: str, number: int | None = None) -> None:
         """Delete a version, or the dataset with all of them. Raises NotFound, Conflict while something needs it."""
         suffix = "" if number is None else f"/versions/{number}"
-        self._transport.request("DELETE", f"/api/v1/datasets/{name}{suffix}")
+        self._transport.request("DELETE", f"{_address(name)}{suffix}")
 
     def _fetch(self, path: str, target: Path, sha256: str, on_bytes: OnBytes | None) -> Path:
         part = target.with_name(target.name + ".part")
@@ -155,6 +157,14 @@ class _Chunks:
                 yield chunk
                 if self._on_bytes is not None:
                     self._on_bytes(done, self._size_bytes)
+
+
+def _address(name: str) -> str:
+    """Raises Invalid for what can be no name, such as one with a slash, which would be another address."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        detail = "Names of datasets have lower-case letters, digits, dots, dashes and underscores, at most 63."
+        raise Invalid("name_invalid", detail)
+    return f"/api/v1/datasets/{name}"
 
 
 def _query(options: IngestOptions) -> dict[str, Any]:

@@ -14,6 +14,7 @@ MAX_COLUMNS = 2000
 MAX_ROW_PROBLEMS = 100
 """Most single places that an error names; the rest is counted."""
 
+Quote = Literal['"', "'", "none"]
 ColumnType = Literal["boolean", "integer", "float", "string", "date", "datetime"]
 
 
@@ -33,6 +34,8 @@ class IngestOptions(Schema):
     """``csv`` stands for every delimited text, TSV included."""
     delimiter: Annotated[str | None, Field(min_length=1, max_length=1)] = None
     """One character between the fields of a row."""
+    quote: Quote | None = None
+    """What surrounds fields that hold delimiters; ``none`` if quotes are characters as any other."""
     encoding: Annotated[str | None, Field(max_length=40)] = None
     """Such as ``utf-8``, ``utf-16`` or ``cp1252``."""
     has_header: bool | None = None
@@ -56,6 +59,7 @@ class VersionQuery(Schema):
     """The file's name, for people and for the download; what the file is, is read from its content."""
     format: FileFormat | None = None
     delimiter: Annotated[str | None, Field(min_length=1, max_length=1)] = None
+    quote: Quote | None = None
     encoding: Annotated[str | None, Field(max_length=40)] = None
     has_header: bool | None = None
     decimal: Literal[".", ","] = "."
@@ -76,6 +80,8 @@ class Column(Reply):
     """Whether any value is missing."""
     all_missing: bool = False
     """No value at all, so the type is only a guess."""
+    zoned: bool | None = None
+    """Of times: whether they had a zone and are kept in UTC, or had none and are kept as they were."""
 
 
 class TableSchema(Reply):

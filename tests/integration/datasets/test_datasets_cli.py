@@ -52,3 +52,35 @@ async def test_the_sdk_pushes_compares_and_downloads(live_api: LiveApi, run_jobs
             tidemill.datasets.push(tmp_path / "none.csv", "cities")
         with pytest.raises(Invalid):
             tidemill.datasets.upload(first, "Not A Name", options=IngestOptions(types={"city": "string"}))
+
+
+async def test_a_push_that_cannot_work_says_why_and_leaves_nothing(run_cli: RunCli, tmp_path: Path) -> None:
+    with (tmp_path / "large.csv").open("wb") as out:
+        out.truncate(65 << 20)
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "cities.csv").write_text(CITIES)
+    for arguments, expected, word in (
+        (("large.csv", "--name", "cities"), 1, "larger than the limit"),
+        (("empty.csv", "--name", "cities"), 1, "file_empty"),
+        (("none.csv", "--name", "cities"), 4, "file_not_found"),
+        (("cities.csv", "--name", "Cities/x"), 1, "name_invalid"),
+        (("cities.csv", "--name", "cities", "--quote", "x"), 2, "--quote"),
+        (("cities.csv", "--name", "cities", "--delimiter", "ab"), 2, "--delimiter"),
+    ):
+        code, _, err = await run_cli("dataset", "push", *arguments)
+        assert (code, word in err) == (expected, True), err
+    assert json.loads((await run_cli("-o", "json", "dataset", "list"))[1]) == []
+    assert (await run_cli("dataset", "show", "cities", "0"))[0] == 2
+
+
+async def test_a_wide_table_is_shown_in_part_and_its_names_as_they_are(
+    run_cli: RunCli, run_jobs: RunJobs, tmp_path: Path
+) -> None:
+    names = ["[id]", *(f"column{index}" for index in range(99))]
+    (tmp_path / "wide.csv").write_text(",".join(names) + "\n" + ",".join("7" for _ in names) + "\nx" + ",8" * 99 + "\n")
+    await run_cli("dataset", "push", "wide.csv", "--name", "wide", "--no-wait", "--header")
+    await run_jobs()
+    _, out, _ = await run_cli("dataset", "show", "wide")
+    assert all(word in out for word in ("[id]", "read as csv, utf-8, delimiter ,", "column58 ", "and 40 more columns"))
+    assert "column98 " not in out
+    assert "column98 " in (await run_cli("dataset", "show", "wide", "--all"))[1]

@@ -57,3 +57,12 @@ def test_formats_with_types_are_held_to_them(ingest: Ingest, tmp_path: Path) -> 
     assert types_of(result) == {"a": "float", "b": "string", "c": "float"}
     places = ingest.places(file, contract=contract(a="integer", b="integer", c="integer"))
     assert places == ["column b", "column c"]
+
+
+def test_more_offending_columns_than_places_are_all_named(ingest: Ingest) -> None:
+    names = [f"c{index}" for index in range(150)]
+    text = ",".join(names) + "\n" + ",".join("x" for _ in names) + "\n"
+    places = ingest.places(text, contract=contract(**dict.fromkeys(names, "integer")))
+    assert set(places) == {f"row 2, column {name}" for name in names}
+    missing = ingest.places("a,b\n1,2\n", contract=contract(**dict.fromkeys(names, "integer")))
+    assert set(missing) == {f"column {name}" for name in ("a", "b", *names)}

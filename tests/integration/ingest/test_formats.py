@@ -1,6 +1,7 @@
 """Every format and dialect gives the same table."""
 
 import datetime as dt
+import decimal
 import gzip
 import io
 import json
@@ -59,7 +60,7 @@ def test_single_quotes_are_found(ingest: Ingest) -> None:
     ("encoding", "found"),
     [
         ("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"),
-        ("utf-16-be", "utf-16-be"), ("utf-32", "utf-32"), ("latin-1", "iso8859-1"),
+        ("utf-16-be", "utf-16-be"), ("utf-32", "utf-32"), ("latin-1", "cp1252"),
     ],
 )  # fmt: skip
 def test_any_common_encoding_is_found(ingest: Ingest, encoding: str, found: str) -> None:
@@ -184,3 +185,79 @@ def test_excel_rows_are_numbered_as_the_spreadsheet_does(ingest: Ingest) -> None
     rows[20] = [1, "x", "too much"]
     assert ingest.places(workbook(rows)) == ["row 21"]
     assert ingest.refused(workbook(rows), sheet="nope").code == "sheet_not_found"
+
+
+def test_formulas_need_their_values(ingest: Ingest) -> None:
+    error = ingest.refused(workbook([["a", "b"], [1, "=A2*2"], [2, 3]]))
+    assert (error.code, error.problems[0].pointer) == ("formulas_without_values", "row 2, column b")
+
+
+def test_excel_tells_of_other_sheets_and_takes_its_own_mark_for_missing(ingest: Ingest) -> None:
+    result = ingest(workbook([["a", "b"], [1, "#N/A"], [2, 3]]))
+    assert table_of(result).column("b").to_pylist() == [None, 3]
+    assert "--sheet" in result["warnings"][0]
+    assert list(types_of(ingest(workbook([["country", 2019, 2020], ["x", 1, 2]])))) == ["country", "2019", "2020"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ('[{"a": 1, "a": 2}]', "member_repeated"),
+        ('{"a": 1, "a": 2}', "member_repeated"),
+        ('[{"a": "\\ud800"}]', "text_invalid"),
+        ('{"a": "\\ud800"}', "text_invalid"),
+        ('{"a": "x\\u0000"}', "text_invalid"),
+        ("[[1, 2], [3, 4]]", "json_not_objects"),
+        ("[1, 2]", "json_not_objects"),
+        ('[{"a": 1}] more', "json_invalid"),
+        ('[{"a": 1} {"a": 2}]', "json_invalid"),
+        ("[{}, {}]", "no_columns"),
+        ("[" * 5000, "json_invalid"),
+    ],
+)
+def test_json_that_cannot_be_kept_is_refused(ingest: Ingest, content: str, code: str) -> None:
+    assert ingest.refused(content).code == code
+
+
+def test_json_numbers_may_have_thousands_of_digits(ingest: Ingest) -> None:
+    result = ingest('[{"a": ' + "9" * 6000 + "}]")
+    assert table_of(result).column("a").to_pylist() == ["9" * 6000]
+
+
+def test_decimals_become_the_nearest_number_or_say_that_they_were_rounded(ingest: Ingest, tmp_path: Path) -> None:
+    def file(*texts: str, kind: Any) -> Path:
+        pq.write_table(pa.table({"x": pa.array(map(decimal.Decimal, texts), kind)}), tmp_path / "t.parquet")
+        return tmp_path / "t.parquet"
+
+    exact = ingest(file("1.91", "0.10", kind=pa.decimal128(10, 2)))
+    assert (table_of(exact).column("x").to_pylist(), exact["warnings"]) == ([1.91, 0.1], [])
+    assert "rounded" in ingest(file("123456789012345678.91", kind=pa.decimal128(20, 2)))["warnings"][0]
+    assert types_of(ingest(file("1", kind=pa.decimal128(38, 0)))) == {"x": "integer"}
+    large = file("12345678901234567890", kind=pa.decimal128(38, 0))
+    assert ingest.refused(large).code == "integers_too_large"
+    assert table_of(ingest(large, types={"x": "string"})).column("x").to_pylist() == ["12345678901234567890"]
+
+
+def test_times_that_do_not_fit_are_refused_or_told(ingest: Ingest, tmp_path: Path) -> None:
+    file = tmp_path / "t.arrow"
+    feather.write_feather(pa.table({"x": pa.array([2**60, 1], pa.timestamp("s"))}), file)
+    assert ingest.refused(file).code == "dates_out_of_range"
+    feather.write_feather(pa.table({"x": pa.array([2**30, 1], pa.date32())}), file)
+    assert ingest.places(file) == ["row 1, column x"]
+    feather.write_feather(pa.table({"x": pa.array([1001, 2000], pa.timestamp("ns"))}), file)
+    assert "1 value" in ingest(file)["warnings"][0]
+
+
+def test_a_stream_that_ends_between_two_batches_is_cut_short(ingest: Ingest, tmp_path: Path) -> None:
+    table = pa.table({"x": list(range(1000))})
+    with pa.OSFile(str(tmp_path / "t"), "wb") as out, pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+    assert ingest.refused((tmp_path / "t").read_bytes()[:-8]).code == "file_damaged"
+
+
+def test_text_that_is_none_is_refused_by_row(ingest: Ingest, tmp_path: Path) -> None:
+    offsets, data = pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"ok\xff\xfe")
+    pq.write_table(pa.table({"x": pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])}), tmp_path / "t")
+    assert ingest.places(tmp_path / "t") == ["row 2, column x"]
+    pq.write_table(pa.table({"x": ["a", "b\0"]}), tmp_path / "t")
+    assert ingest.places(tmp_path / "t") == ["row 2, column x"]

@@ -124,3 +124,59 @@ def test_decimal_commas_are_read_when_declared(ingest: Ingest) -> None:
         {"a": "float", "b": "integer", "c": "string"},
         [1.5, -0.25],
     )
+
+
+def test_a_column_that_turns_out_otherwise_is_read_again_beside_declared_ones(ingest: Ingest) -> None:
+    rows = "a,b\n" + "".join(f"1,{number}\n" for number in range(120_000)) + "1,text\n" * 12_000
+    free = {"name": "b", "type": "string", "nullable": True, "all_missing": True}
+    bound = [{"name": "a", "type": "integer", "nullable": False}, free]
+    for result in (ingest(rows, types={"a": "integer"}), ingest(rows, bound)):
+        assert types_of(result) == {"a": "integer", "b": "string"}
+        assert table_of(result).num_rows == 132_000
+
+
+def test_hexadecimal_numbers_are_no_numbers_wherever_they_stand(ingest: Ingest) -> None:
+    rows = [str(number) for number in range(120_000)] + ["0x10"]
+    assert ingest.places(column(rows)) == ["row 120002, column x"]
+
+
+def test_a_day_that_is_in_no_calendar_is_refused_in_any_format(ingest: Ingest) -> None:
+    assert ingest.places(column(["31.02.2023", "03.03.2023"]), types={"x": "date:%d.%m.%Y"}) == ["row 2, column x"]
+    assert types_of(ingest(column(["0000-01-01", "2023-01-01"])))["x"] == "string"
+
+
+def test_times_with_and_without_a_zone_are_never_one_column(ingest: Ingest) -> None:
+    mixed = column(["2024-01-01 10:00", "2024-01-01 10:00+02:00", "2024-01-02 10:00"])
+    assert ingest.places(mixed, types={"x": "datetime"}) == ["row 3, column x"]
+    zoned, plain = column(["2024-01-01 10:00Z"]), column(["2024-01-01 10:00"])
+    assert [ingest(text)["columns"][1]["zoned"] for text in (zoned, plain)] == [True, False]
+    for text, other in ((zoned, plain), (plain, zoned)):
+        error = ingest.refused(other, contract=ingest(text)["columns"])
+        assert (error.code, error.problems[0].code) == ("contract_broken", "zone_mismatch")
+
+
+def test_texts_that_would_be_missing_numbers_are_texts(ingest: Ingest) -> None:
+    result = ingest(column([" NA", " NA"]))
+    assert table_of(result).column("x").to_pylist() == [" NA", " NA"]
+    assert not any(item["nullable"] or item["all_missing"] for item in result["columns"])
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (['"1,5"', '"2,25"'], "--decimal ,"),
+        (['"1,234,567"', '"5,678"'], "thousands separators"),
+        (["31.12.2023", "01.01.2024"], "date:%d.%m.%Y"),
+        ([*map(str, range(50)), "07"], "leading zeros"),
+    ],
+)
+def test_text_that_seems_to_be_more_is_told_with_what_to_do(ingest: Ingest, values: list[str], word: str) -> None:
+    result = ingest(column(values))
+    assert types_of(result)["x"] == "string"
+    assert word in " ".join(result["warnings"])
+
+
+def test_names_that_differ_in_case_have_figures_of_their_own(ingest: Ingest) -> None:
+    columns = ingest("Name,name\nx,1\ny,2\n")["profile"]["columns"]
+    assert [figures["type"] for figures in columns.values()] == ["string", "integer"]
+    assert columns["name"]["max"] == 2

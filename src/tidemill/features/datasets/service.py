@@ -67,7 +67,11 @@ async def accept(session: AsyncSession, upload: Upload) -> VersionAccepted:
 
 
 def _fingerprint(upload: Upload) -> str:
-    return sha256_of_json({"sha256": upload.stored.sha256, "options": upload.options.model_dump(mode="json")})
+    """An option that came later counts only where it is used: bytes that were pushed before stay the same version."""
+    options = upload.options.model_dump(mode="json")
+    if options["quote"] is None:
+        del options["quote"]
+    return sha256_of_json({"sha256": upload.stored.sha256, "options": options})
 
 
 async def is_alive(session: AsyncSession, version: DatasetVersion) -> bool:

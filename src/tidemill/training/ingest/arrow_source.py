@@ -13,8 +13,10 @@ from tidemill.kit.errors import Invalid, TooLarge
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _MOST_ROWS = 2**15
 _SEEN_ROWS = 64
 _ASSUMED_CELL_BYTES = 16
@@ -34,6 +36,7 @@ def _readable(kind: str) -> Iterator[None]:
 class _TypedSource:
     typed = True
     format = ""
+    warnings: Sequence[str] = ()
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
@@ -42,6 +45,8 @@ class _TypedSource:
             schema = self._schema()
         if len(schema) > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
+        if not len(schema):
+            raise Invalid("no_columns", "The file has no columns.")
         self.names = checked_names(schema.names)
 
     def describe(self) -> dict[str, Any]:
@@ -54,10 +59,22 @@ class _TypedSource:
         index = 0
         with _readable(self.format):
             for batch, share in self._record_batches():
-                table = pa.Table.from_arrays([_plain(column) for column in batch.columns], names=list(self.names))
-                if table.num_rows:
-                    yield Batch(table, index, read_share=share)
-                index += table.num_rows
+                arrays = [self._plain(*item, index) for item in zip(self.names, batch.columns, strict=True)]
+                if batch.num_rows:
+                    yield Batch(pa.Table.from_arrays(arrays, names=list(self.names)), index, read_share=share)
+                index += batch.num_rows
+
+    def _plain(self, name: str, column: Any, first_index: int) -> Any:
+        if our_type(column.type) is None:
+            return column
+        values = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if our_type(values.type) != "string" or pa.types.is_null(values.type) or pa.types.is_time(values.type):
+            return plain_text(column)
+        wrong = first_not_utf8(column)
+        plain = plain_text(column) if wrong is None else column
+        if wrong is None:
+            wrong = first_with_nul(plain)
+        return plain if wrong is None else refuse_text(first_index + wrong + 1, name)
 
     def _rows_at_once(self, seen_row_bytes: int) -> int:
         row_bytes = max(len(self.names) * _ASSUMED_CELL_BYTES, seen_row_bytes)
@@ -68,10 +85,6 @@ class _TypedSource:
 
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
         raise NotImplementedError
-
-
-def _plain(column: Any) -> Any:
-    return column if our_type(column.type) is None else plain_text(column)
 
 
 class ParquetSource(_TypedSource):
@@ -103,7 +116,16 @@ class ArrowSource(_TypedSource):
 
     def _schema(self) -> Any:
         with pa.OSFile(str(self._path)) as file:
-            return self._open(file).schema
+            reader = self._open(file)
+            if not hasattr(reader, "num_record_batches") and not self._ends_as_streams_do():
+                raise Invalid("file_damaged", "The arrow stream is cut short: the mark at its end is missing.")
+            return reader.schema
+
+    def _ends_as_streams_do(self) -> bool:
+        """A stream that was cut between two batches reads like a whole one, but for the mark that ends it."""
+        with self._path.open("rb") as stream:
+            stream.seek(-min(8, self._path.stat().st_size), 2)
+            return stream.read().endswith(_END_OF_STREAM)
 
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
         with pa.OSFile(str(self._path)) as file:

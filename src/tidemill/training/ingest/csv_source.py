@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -13,9 +14,8 @@ from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, IngestOptions
 from tidemill.training.ingest.dialect import Dialect, sniff
 from tidemill.training.ingest.missing import missing_tokens
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.quotes import check_quotes
 from tidemill.training.ingest.text import PlainText
-
-_CHUNK_BYTES = 2**20
 
 
 @dataclass
@@ -50,8 +50,10 @@ class CsvSource:
         self._options = options
         self._limits = limits
         self._read_share = 0.0
+        self._quotes: Future[None] | None = None
         self.dialect: Dialect = sniff(text.path, options)
         self.names = self.dialect.names
+        self.warnings = (*text.warnings, *self.dialect.warnings)
         # Long enough for the header of a wide file several times over.
         width_bytes = sum(len(name) + 24 for name in self.names)
         self._block_bytes = min(limits.longest_row_bytes, max(limits.block_bytes, 8 * width_bytes))
@@ -81,7 +83,7 @@ class CsvSource:
 
     def _batches_from(self, start: int) -> Iterator[Batch]:
         """Rows from the index ``start`` on. Raises _LongRow where one is longer than a block."""
-        ragged, index, last = _RaggedRows(), 0, None
+        ragged, index = _RaggedRows(), 0
         for table in self._tables(ragged):
             if table.nbytes > 3 * self._limits.longest_row_bytes:
                 raise _too_long(self._limits)  # Arrow lets a row span two blocks.
@@ -89,11 +91,18 @@ class CsvSource:
             index += table.num_rows
             if wanted.num_rows and not ragged.total:
                 yield Batch(wanted, index - wanted.num_rows, read_share=self._read_share)
-            last = table
+                self._look_at_quotes()  # not before more than the first rows are wanted
+        self._look_at_quotes().result()
         if ragged.total:
             self._refuse_ragged(ragged)
-        if last is not None and self._may_end_in_quotes(last):
-            self._refuse_open_quote()
+
+    def _look_at_quotes(self) -> Future[None]:
+        """Once, since the file does not change between readings, and beside them, since that costs them nothing."""
+        if self._quotes is None:
+            executor = ThreadPoolExecutor(1, thread_name_prefix="quotes")
+            self._quotes = executor.submit(check_quotes, self._text.path, self.dialect)
+            executor.shutdown(wait=False)
+        return self._quotes
 
     def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
         wanted, found = sorted(set(indices)), {}
@@ -199,30 +208,5 @@ class CsvSource:
             )
             for number, actual in ragged.first
         ]
-        raise Invalid("rows_ragged", f"{ragged.total} rows do not have {expected} fields, as the first one.", problems)
-
-    def _may_end_in_quotes(self, last: pa.Table) -> bool:
-        """Arrow reads a quote that never closes up to the end of the file, without a word."""
-        if self.dialect.quote is None:
-            return False
-        row = last.slice(last.num_rows - 1).to_pylist()[0]
-        return any(value and "\n" in value for value in row.values()) and self._count_quotes() % 2 == 1
-
-    def _count_quotes(self) -> int:
-        quote, total = str(self.dialect.quote).encode(), 0
-        with self._text.path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                total += chunk.count(quote)
-        return total
-
-    def _refuse_open_quote(self) -> None:
-        line = 1
-        for line in self._first_lines():  # noqa: B007 - the last one is wanted
-            pass
-        quotes = 0
-        with self._text.path.open(encoding="utf-8") as stream:
-            for number, text in enumerate(stream, start=1):
-                quotes += text.count(str(self.dialect.quote)) if number >= line else 0
-        if quotes % 2 == 1:
-            problem = Problem(f"row {line}", "quote_open", "A quote in the row that begins here never closes.")
-            raise Invalid("quote_open", f"The quote opened in the row at line {line} never closes.", [problem])
+        do = "row does" if ragged.total == 1 else "rows do"
+        raise Invalid("rows_ragged", f"{ragged.total} {do} not have {expected} fields, as the first one.", problems)

@@ -7,9 +7,11 @@ from tidemill.schemas.datasets import ColumnType
 from tidemill.training.ingest.kinds import NUMBERS
 from tidemill.training.ingest.model import Evidence, Kind, Plan
 from tidemill.training.ingest.text_column import FITTING
+from tidemill.training.ingest.typed_column import UNFIT
 
 STRAY_SHARE = 0.05
 """A column whose values are numbers but for at most this share (or a single one) is taken for damaged, not for text."""
+_IN_UTC = "holds times with zones, which were converted to UTC"
 _STRAY_KINDS = (Kind.TEXT, Kind.BOOLEAN, Kind.DATE, Kind.DATETIME, Kind.ZONED)
 
 
@@ -25,7 +27,7 @@ class Decision:
 def decide(evidence: Evidence, plan: Plan) -> Decision:
     """What the column is. A fixed plan stands; anything that does not fit it offends."""
     if plan.fixed:
-        return Decision(plan.type, _unfit(plan))
+        return Decision(plan.type, _unfit(plan) + unlike_zones(evidence, plan))
     if plan.proven or evidence.count(Kind.CODE, Kind.BIG_INTEGER):
         return Decision("string")
     present, numbers = evidence.present, evidence.count(*NUMBERS)
@@ -37,6 +39,13 @@ def decide(evidence: Evidence, plan: Plan) -> Decision:
     return _other(evidence)
 
 
+def decide_typed(evidence: Evidence, plan: Plan) -> Decision:
+    """For a format with types, which stand."""
+    if plan.type == "string":
+        return Decision(plan.type)
+    return Decision(plan.type, UNFIT, _IN_UTC if evidence.count(Kind.ZONED) else None)
+
+
 def _unfit(plan: Plan) -> tuple[Kind, ...]:
     allowed: tuple[Kind, ...] = (*FITTING[plan.type], Kind.MISSING)
     if plan.declared and plan.type in ("integer", "float"):
@@ -44,6 +53,16 @@ def _unfit(plan: Plan) -> tuple[Kind, ...]:
     if not plan.nullable:
         allowed = tuple(kind for kind in allowed if kind is not Kind.MISSING)
     return tuple(kind for kind in Kind if kind not in allowed)
+
+
+def unlike_zones(evidence: Evidence, plan: Plan) -> tuple[Kind, ...]:
+    """Times with a zone where others have none, or the other way round, whichever are fewer if no contract tells."""
+    without, zoned = (Kind.DATE, Kind.DATETIME), plan.zoned
+    if plan.type != "datetime":
+        return ()
+    if zoned is None:
+        zoned = evidence.count(Kind.ZONED) > evidence.count(*without)
+    return without if zoned else (Kind.ZONED,) if evidence.count(*without) or plan.zoned is False else ()
 
 
 def _number(evidence: Evidence) -> Decision:
@@ -63,7 +82,7 @@ def _other(evidence: Evidence) -> Decision:
     if evidence.count(Kind.DATE, Kind.DATETIME) == present:
         return Decision("datetime")
     if evidence.count(Kind.ZONED) == present:
-        return Decision("datetime", warning="times were converted to UTC")
+        return Decision("datetime", warning=_IN_UTC)
     return Decision("string", warning=_mixture(evidence))
 
 

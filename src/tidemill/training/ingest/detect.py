@@ -1,5 +1,6 @@
 """What a file is, by its content. Names lie: a binary file called .csv must not be read as text."""
 
+import re
 import zipfile
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,8 @@ _OTHER_BINARY = {
     b"\x80\x04\x95": "a Python pickle, which is never opened",
     b"\x80\x05\x95": "a Python pickle, which is never opened",
 }
+_ARRAY = re.compile(r'\[\s*([{\[\]"]|$|-?\d[\d.eE+-]*\s*,)')
+_PAGE = re.compile(r"<(!doctype|html|\?xml)\b", re.IGNORECASE)
 
 
 class Compression(StrEnum):
@@ -85,11 +88,13 @@ def looks_like_utf16(data: bytes) -> bool:
 
 
 def detect_text_format(beginning: str) -> FileFormat:
-    """CSV, JSON or NDJSON by the first characters of the decoded text."""
+    """CSV, JSON or NDJSON by the first characters of the decoded text. Raises Unsupported for HTML and XML."""
     text = beginning.lstrip()
+    if _PAGE.match(text):
+        raise Unsupported("format_unsupported", f"The file is a page of HTML or XML. Read are {_FORMATS_READ}.")
     if text.startswith("["):
-        inside = text[1:].lstrip()
-        return FileFormat.JSON if inside[:1] in ("{", "]", "") else FileFormat.CSV
+        # An array of anything else than objects is JSON too, though it is refused then.
+        return FileFormat.JSON if _ARRAY.match(text) else FileFormat.CSV
     if text.startswith("{"):
         return FileFormat.NDJSON if text[1:].lstrip()[:1] in ('"', "}") else FileFormat.CSV
     return FileFormat.CSV

@@ -2,7 +2,7 @@
 
 The delimiter is the one that cuts most rows into the same number of fields (compare van den Burg, Nazabal and Sutton
 2019, "Wrangling messy CSV files by detecting row and type patterns"): the pattern of rows times how many cells have a
-recognisable type.
+recognisable type. A backslash before a quote is an escape only if the quotes make no sense otherwise.
 """
 
 import csv
@@ -10,7 +10,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
@@ -21,10 +21,15 @@ _SAMPLE_CHARACTERS = 2**18
 _SAMPLE_ROWS = 500
 _DELIMITERS = (",", "\t", ";", "|", "^", "~", ":", " ")
 _UNLIKELY = frozenset(": ~^")
+_LIKELY = frozenset(",;\t|")
+_SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])('[^'\r\n]*(?:''[^'\r\n]*)*')(?=[,;\t|\r\n]|$)", re.MULTILINE)
+_YEAR = re.compile(r"\s*(19|20)\d\d\s*")
 _TYPED = re.compile(
     r"\s*([+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?|true|false|)\s*",
     re.IGNORECASE,
 )
+INDEX_NAME = "column_1"
+NO_HEADER = "The first row was taken for values, not for names: it looks like the rows below. --header makes it names."
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Dialect:
     escape: str | None
     has_header: bool
     names: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def reader_options(self) -> dict[str, object]:
         """For the csv module of the standard library, which reads the same rows as the fast reader."""
@@ -52,24 +58,33 @@ def sniff(path: Path, options: IngestOptions) -> Dialect:
     Raises Invalid for an empty file, one column only, or names that are empty or repeated; TooLarge for too many.
     """
     sample = _sample(path)
-    quote = _quote(sample)
-    escape = "\\" if quote and f"\\{quote}" in sample and f"{quote}{quote}" not in sample else None
-    delimiter = options.delimiter or _delimiter(sample, quote)
-    first = Dialect(delimiter, quote, escape, True, ())
-    rows = [row for row in _rows(sample, first) if row]
+    cutting = _cutting(sample, options)
+    rows = [row for row in _rows(sample, cutting) if row]
     if not rows:
         raise Invalid("file_empty", "The file holds no rows.")
     width = len(rows[0])
     if width > MAX_COLUMNS:
         raise TooLarge("too_many_columns", f"The file has {width} columns; at most {MAX_COLUMNS} are read.")
     has_header = _looks_like_header(rows) if options.has_header is None else options.has_header
-    names = checked_names(rows[0]) if has_header else tuple(f"column_{index + 1}" for index in range(width))
+    names = checked_names(_with_index(rows[0])) if has_header else tuple(f"column_{i + 1}" for i in range(width))
     if width == 1 and options.delimiter is None:
         raise Invalid(
             "single_column", "The file seems to have one column only. If that is not so, name its delimiter; if it is, "
             "name any delimiter that it does not use."
         )  # fmt: skip
-    return Dialect(delimiter, quote, escape, has_header, names)
+    return replace(cutting, has_header=has_header, names=names, warnings=_warnings(options, has_header, rows[0]))
+
+
+def _warnings(options: IngestOptions, has_header: bool, first: list[str]) -> tuple[str, ...]:
+    if has_header:
+        return () if first[0].strip() else (f"The first column has no name and is called {INDEX_NAME}.",)
+    return (NO_HEADER,) if options.has_header is None else ()
+
+
+def _with_index(names: list[str]) -> list[str]:
+    """Data frames are often written with their row numbers in a first column without a name."""
+    named = names[0].strip() or len(names) == 1 or INDEX_NAME in names
+    return names if named else [INDEX_NAME, *names[1:]]
 
 
 def checked_names(found: Sequence[str]) -> tuple[str, ...]:
@@ -103,11 +118,39 @@ def _sample(path: Path) -> str:
     return text[:end] if more and end else text
 
 
-def _quote(sample: str) -> str | None:
-    """The double quote, unless only single quotes stand where fields begin and end."""
-    double = len(re.findall(r'(?:^|[,;\t|])"', sample, re.MULTILINE))
-    single = len(re.findall(r"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n]|$)", sample, re.MULTILINE))
-    return "'" if single > 0 and double == 0 else '"'
+def _cutting(sample: str, options: IngestOptions) -> Dialect:
+    """How rows are cut into fields."""
+    quote = _quote(sample) if options.quote is None else None if options.quote == "none" else options.quote
+    found = Dialect(options.delimiter or _delimiter(sample, quote), quote, None, True, ())
+    if quote is None or _is_strict(sample, found):
+        return found
+    escaped = replace(found, escape="\\")
+    return escaped if f"\\{quote}" in sample and _is_strict(sample, escaped) else found
+
+
+def _is_strict(sample: str, dialect: Dialect) -> bool:
+    """Whether what follows a closing quote is always a delimiter or the end of the row; the last may close later."""
+    stream = io.StringIO(sample, newline="")
+    try:
+        for _ in csv.reader(stream, strict=True, **dialect.reader_options()):  # type: ignore[arg-type]
+            pass
+    except csv.Error as error:
+        return ends_within_quotes(error)
+    return True
+
+
+def ends_within_quotes(error: csv.Error) -> bool:
+    """Whether a strict reading failed since the text ended before a quote closed."""
+    return "unexpected end" in str(error)
+
+
+def _quote(sample: str) -> str:
+    """The double quote, unless only single quotes stand where fields begin and end, and are needed or usual."""
+    if re.search(r'(?:^|[,;\t|])"', sample, re.MULTILINE):
+        return '"'
+    fields = _SINGLE_QUOTED.findall(sample)
+    needed = any(not _LIKELY.isdisjoint(field) for field in fields)
+    return "'" if fields and (needed or 2 * len(fields) >= sample.count("\n")) else '"'
 
 
 def _delimiter(sample: str, quote: str | None) -> str:
@@ -126,7 +169,16 @@ def _score(sample: str, delimiter: str, quote: str | None) -> float:
     cells = [cell for row in rows[1:] or rows for cell in row]
     typed = sum(_TYPED.fullmatch(cell) is not None for cell in cells) / len(cells)
     likely = 0.3 if delimiter in _UNLIKELY else 1.0
-    return likely * (count / len(rows)) ** 2 * (1 - 1 / width) * (0.5 + typed)
+    fitting = 1.0 if len(rows[0]) == width else 0.5
+    uncut = 1 - 0.5 * _share_uncut(cells, delimiter)
+    return likely * fitting * uncut * (count / len(rows)) ** 2 * (1 - 1 / (width + 1)) * (0.5 + typed)
+
+
+def _share_uncut(cells: list[str], delimiter: str) -> float:
+    """Cells that are no number or date and hold another delimiter; a comma may as well be a mark of punctuation."""
+    others = _LIKELY - {delimiter, ","}
+    uncut = sum(not others.isdisjoint(cell) and _TYPED.fullmatch(cell) is None for cell in cells)
+    return uncut / len(cells)
 
 
 def _rows(sample: str, dialect: Dialect) -> list[list[str]]:
@@ -135,14 +187,28 @@ def _rows(sample: str, dialect: Dialect) -> list[list[str]]:
 
 
 def _looks_like_header(rows: list[list[str]]) -> bool:
-    """A first row of texts only is a header; one with numbers is, if in no column the rows below look like it."""
+    """A first row of texts only is a header; one with numbers is, if in no column the rows below look like it.
+
+    So is one whose only numbers are different years, over columns that hold no years: a table with a column a year.
+    """
     first, below = rows[0], rows[1:]
     typed = [index for index, cell in enumerate(first) if cell.strip() and _TYPED.fullmatch(cell)]
-    if not typed:
+    if not typed or _has_years(first, below, typed):
         return True
     return bool(below) and not any(_share_typed(below, index) > 0.5 for index in typed)
 
 
+def _has_years(first: list[str], below: list[list[str]], typed: list[int]) -> bool:
+    years = [first[index] for index in typed if _YEAR.fullmatch(first[index])]
+    if len(typed) < 2 or len(set(years)) < len(typed) or len(typed) == len(first):
+        return False
+    return bool(below) and not any(_share(below, index, _YEAR) > 0.5 for index in typed)
+
+
 def _share_typed(rows: list[list[str]], index: int) -> float:
+    return _share(rows, index, _TYPED)
+
+
+def _share(rows: list[list[str]], index: int, pattern: re.Pattern[str]) -> float:
     cells = [row[index] for row in rows if index < len(row)]
-    return sum(_TYPED.fullmatch(cell) is not None for cell in cells) / max(1, len(cells))
+    return sum(pattern.fullmatch(cell) is not None for cell in cells) / max(1, len(cells))

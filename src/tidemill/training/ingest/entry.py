@@ -38,12 +38,19 @@ def normalise(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     limits = Limits(reporter.memory_limit_bytes, reporter.cpu_threads, resident_bytes())
     _bound_arrow(limits)
     source = open_source(order, limits, reporter.scratch)
-    runner = PassRunner(source, order.options, limits, order.output, lambda share: _report(reporter, share))
+    runner = PassRunner(
+        source, _options_for(source, order.options), limits, order.output, lambda share: _report(reporter, share)
+    )
     table = normalise_table(runner, order.contract)
     give_back()
     reporter.progress("profiling", 0, len(table.columns))
     profile = profile_parts(table, limits, reporter)
     return _result(table, profile, source)
+
+
+def _options_for(source: Source, options: IngestOptions) -> IngestOptions:
+    """The decimal mark is one of delimited text; JSON and Excel have a point, whatever people write."""
+    return options if isinstance(source, CsvSource) else options.model_copy(update={"decimal": "."})
 
 
 def _bound_arrow(limits: Limits) -> None:
@@ -111,5 +118,5 @@ def _result(table: Normalised, profile: dict[str, Any], source: Source) -> dict[
         "parts": parts,
         "profile": profile,
         "source": source.describe(),
-        "warnings": table.warnings,
+        "warnings": [*source.warnings, *table.warnings],
     }

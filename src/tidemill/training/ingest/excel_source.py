@@ -1,6 +1,7 @@
 """Excel workbooks (.xlsx). Rows are numbered as the spreadsheet numbers them."""
 
 import datetime as dt
+import re
 import warnings
 import zipfile
 from collections.abc import Generator, Iterator, Sequence
@@ -16,11 +17,16 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
-from tidemill.training.ingest.dialect import checked_names
+from tidemill.training.ingest.dialect import NO_HEADER, checked_names
 from tidemill.training.ingest.model import Batch, Limits
 
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
+_SHEETS = "xl/worksheets/"
+_FORMULA = re.compile(rb"<f[ >/]")
+_NO_VALUE = "#N/A"
+"""What Excel shows where a formula found no value."""
+_YEARS = range(1900, 2100)
 _TEXT_GROWTH = 5
 """How much larger the texts are as objects of Python than as XML."""
 _Row = tuple[int, tuple[Any, ...]]
@@ -34,17 +40,21 @@ class ExcelSource:
         self._options = options
         self._limits = limits
         self._check_size(min(limit_bytes, 100 * max(path.stat().st_size, 2**20)))
+        self.warnings: list[str] = []
         self._sheet = self._find_sheet()
-        first = next(self._rows(), None)
-        if first is None:
+        beginning = list(islice(self._rows(), 2))
+        if not beginning:
             raise Invalid("file_empty", "The sheet holds no rows.")
-        self._header_row, cells = first
+        (_, cells), *below = beginning
         width = max(index for index, cell in enumerate(cells) if cell is not None) + 1
         if width > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The sheet has {width} columns; at most {MAX_COLUMNS} are read.")
-        self._has_header = self._looks_like_header(cells) if options.has_header is None else options.has_header
+        self._has_header = _looks_like_header(cells, below) if options.has_header is None else options.has_header
+        if options.has_header is None and not self._has_header:
+            self.warnings.append(NO_HEADER)
         texts = [_text_of(cell) or "" for cell in cells[:width]]
         self.names = checked_names(texts) if self._has_header else tuple(f"column_{i + 1}" for i in range(width))
+        self._check_formulas()
 
     def describe(self) -> dict[str, Any]:
         return {"format": "excel", "sheet": self._sheet, "has_header": self._has_header}
@@ -80,16 +90,47 @@ class ExcelSource:
                 return self._options.sheet
             for sheet in book.worksheets:
                 if any(cell is not None for row in sheet.iter_rows(values_only=True) for cell in row):
+                    self._warn_of_other_sheets(sheet.title, len(book.worksheets))
                     return str(sheet.title)
         raise Invalid("file_empty", "The workbook holds no cells.")
 
+    def _warn_of_other_sheets(self, title: str, count: int) -> None:
+        if count > 1:
+            self.warnings.append(f"Only the sheet {title} of {count} was read; --sheet NAME reads another.")
+
+    def _check_formulas(self) -> None:
+        """Programs that cannot calculate write formulas without their values, which would be read as missing."""
+        if not self._holds_formulas():
+            return
+        with self._open() as values, self._open(formulas=True) as formulas:
+            rows = zip(*(_cells_of(book, self._sheet) for book in (values, formulas)), strict=True)
+            places = (
+                f"row {number}, column {self.names[index]}"
+                for number, pair in enumerate(rows, start=1)
+                for index, cell in enumerate(zip(*pair, strict=False))
+                if index < len(self.names) and _was_never_calculated(*cell)
+            )
+            first = list(islice(places, MAX_ROW_PROBLEMS))
+            count = len(first) + sum(1 for _ in places)
+        if first:
+            raise Invalid(
+                "formulas_without_values",
+                f"{count} formulas have no value. Open the workbook in a spreadsheet program and save it.",
+                [Problem(place, "formula_without_value", "The formula was never calculated.") for place in first],
+            )
+
+    def _holds_formulas(self) -> bool:
+        with zipfile.ZipFile(self._path) as archive:
+            sheets = [name for name in archive.namelist() if name.startswith(_SHEETS)]
+            return any(_holds(archive, name, _FORMULA) for name in sheets)
+
     @contextmanager
-    def _open(self) -> Iterator[Any]:
+    def _open(self, formulas: bool = False) -> Iterator[Any]:
         with self._path.open("rb") as stream:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+                    book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
             except (InvalidFileException, KeyError, ValueError, zipfile.BadZipFile):
                 raise Invalid("file_damaged", "The Excel file is damaged.") from None
             with closing(book):
@@ -107,9 +148,6 @@ class ExcelSource:
     def _data_rows(self) -> Iterator[_Row]:
         return islice(self._rows(), 1 if self._has_header else 0, None)
 
-    def _looks_like_header(self, cells: tuple[Any, ...]) -> bool:
-        return all(cell is None or isinstance(cell, str) for cell in cells)
-
     def _check_width(self, rows: list[_Row]) -> None:
         width = len(self.names)
         long = [number for number, cells in rows if any(cell not in (None, "") for cell in cells[width:])]
@@ -121,12 +159,53 @@ class ExcelSource:
     def _batch(self, rows: list[tuple[Any, ...]], first_index: int) -> Batch:
         arrays, quoted = [], {}
         for position, name in enumerate(self.names):
-            cells = [row[position] if position < len(row) else None for row in rows]
+            cells = [self._known(row[position]) if position < len(row) else None for row in rows]
             arrays.append(pa.array([_text_of(cell) for cell in cells], pa.string()))
             mask = np.array([isinstance(cell, str) for cell in cells], dtype=bool)
             if mask.any():
                 quoted[name] = mask
         return Batch(pa.Table.from_arrays(arrays, names=list(self.names)), first_index, quoted)
+
+    def _known(self, cell: Any) -> Any:
+        return None if cell == _NO_VALUE and self._options.default_missing else cell
+
+
+def _cells_of(book: Any, title: str) -> Iterator[Any]:
+    sheet = book[title]
+    sheet.reset_dimensions()
+    return iter(sheet.iter_rows())
+
+
+def _was_never_calculated(value: Any, formula: Any) -> bool:
+    """An empty text is a value: it has the type of a text."""
+    return formula.data_type == "f" and value.value is None and value.data_type == "n"
+
+
+def _holds(archive: zipfile.ZipFile, name: str, pattern: re.Pattern[bytes]) -> bool:
+    with archive.open(name) as stream:
+        before = b""
+        while chunk := stream.read(2**20):
+            if pattern.search(before + chunk):
+                return True
+            before = chunk[-4:]
+    return False
+
+
+def _looks_like_header(first: tuple[Any, ...], below: list[_Row]) -> bool:
+    """As for delimited text: texts only, or what is no text is unlike what stands below, or a year for each column."""
+    typed = [index for index, cell in enumerate(first) if cell is not None and not isinstance(cell, str)]
+    if not typed or not below:
+        return not typed
+    under = below[0][1]
+    pairs = [(first[index], under[index] if index < len(under) else None) for index in typed]
+    if all(type(cell) is not type(other) and not _are_numbers(cell, other) for cell, other in pairs):
+        return True
+    years = {cell for cell, other in pairs if cell in _YEARS and other not in _YEARS}
+    return len(years) == len(typed) > 1 and len(typed) < len(first)
+
+
+def _are_numbers(cell: Any, other: Any) -> bool:
+    return isinstance(cell, (int, float)) and isinstance(other, (int, float))
 
 
 def _text_of(cell: Any) -> str | None:

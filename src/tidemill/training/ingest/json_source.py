@@ -3,27 +3,44 @@
 Numbers keep their exact digits until types are decided. NDJSON rows are numbered by line, JSON rows by element from 1.
 """
 
+import codecs
 import json
+import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import IO, Any
 
-import ijson
 import numpy as np
 import pyarrow as pa
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.storable import is_storable, refuse_text, text_array
 from tidemill.training.ingest.text import PlainText
 
-_BATCH_ROWS = 2**13
 _CELL_BYTES = 64
+_WINDOW_BYTES = 2**18
+_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class _Number(str):
     """The digits of a JSON number as they stand in the file."""
 
     __slots__ = ()
+
+
+class _Repeated(Exception):
+    """An object has two members of one name, of which other readers drop the first."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _Repeated
+    return members
+
+
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number, object_pairs_hook=_members)
 
 
 class _JsonRows:
@@ -37,7 +54,9 @@ class _JsonRows:
         self._text = text
         self._limits = limits
         self._names: dict[str, None] = {}
-        next(self.batches(), None)
+        self.warnings = text.warnings
+        if next(self.batches(), None) is not None and not self._names:
+            raise Invalid("no_columns", "The first objects have no members.")
 
     @property
     def names(self) -> Sequence[str]:
@@ -78,8 +97,8 @@ class _JsonRows:
             raise Invalid("json_not_objects", f"{self.place} {number} is not a JSON object.")
         if not row.keys() <= self._names.keys():
             self._names.update(dict.fromkeys(row))
-            if "" in self._names:
-                raise Invalid("column_name_empty", f"{self.place} {number} has a member without a name.")
+            if "" in self._names or not all(map(is_storable, row)):
+                raise Invalid("column_name_empty", f"{self.place} {number} has a member without a usable name.")
             if len(self._names) > MAX_COLUMNS:
                 raise TooLarge("too_many_columns", f"The objects have more than {MAX_COLUMNS} different members.")
         for name, value in row.items():
@@ -91,7 +110,10 @@ class _JsonRows:
         arrays, quoted = [], {}
         for name in self._names:
             values = [row.get(name) for row in rows]
-            arrays.append(pa.array([_text_of(value) for value in values], pa.string()))
+            array, wrong = text_array([_text_of(value) for value in values])
+            if wrong is not None:
+                refuse_text(self.row_numbers([first_index + wrong])[first_index + wrong], name)
+            arrays.append(array)
             mask = np.array([type(value) is str for value in values], dtype=bool)
             if mask.any():
                 quoted[name] = mask
@@ -106,6 +128,11 @@ def _text_of(value: Any) -> str | None:
     return str(value)
 
 
+def _repeated(place: str, number: int) -> Invalid:
+    problem = Problem(f"row {number}", "member_repeated", "Two members have the same name.")
+    return Invalid("member_repeated", f"{place} {number} has two members of the same name.", [problem])
+
+
 class NdjsonSource(_JsonRows):
     format = "ndjson"
     place = "Line"
@@ -117,7 +144,6 @@ class NdjsonSource(_JsonRows):
             return {index: number for index, number in enumerate(filled) if index in wanted}
 
     def _objects(self, stream: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-        decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number)
         limit_bytes = self._limits.longest_row_bytes
         number = 0
         while line := stream.readline(limit_bytes + 1):
@@ -125,11 +151,13 @@ class NdjsonSource(_JsonRows):
             if len(line) > limit_bytes:
                 raise TooLarge("row_too_long", f"Line {number} is longer than {limit_bytes} bytes.")
             if text := line.strip():
-                yield number, self._decoded(decoder, text.decode(), number)
+                yield number, self._decoded(text.decode(), number)
 
-    def _decoded(self, decoder: json.JSONDecoder, text: str, number: int) -> Any:
+    def _decoded(self, text: str, number: int) -> Any:
         try:
-            return decoder.decode(text)
+            return _DECODER.decode(text)
+        except _Repeated:
+            raise _repeated(self.place, number) from None
         except (json.JSONDecodeError, RecursionError):
             detail = f"Line {number} is not JSON. A file of JSON is an array of objects, or one object a line."
             raise Invalid("json_invalid", detail, [Problem(f"row {number}", "json_invalid", "Not JSON.")]) from None
@@ -143,10 +171,68 @@ class JsonSource(_JsonRows):
         return {index: index + 1 for index in indices}
 
     def _objects(self, stream: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
+        text, number = _Window(stream, self._limits.longest_row_bytes), 0
+        if text.next_character() != "[":
+            raise self._invalid(number)
+        text.skip()
+        while text.next_character() != "]":
+            if number and text.next_character() != ",":
+                raise self._invalid(number)
+            text.skip(1 if number else 0)
+            number += 1
+            yield number, self._element(text, number)
+        text.skip()
+        if text.next_character():
+            raise self._invalid(number)
+
+    def _element(self, text: "_Window", number: int) -> Any:
         try:
-            for row in ijson.items(stream, "item", use_float=False):
-                number += 1
-                yield number, row
-        except (ijson.JSONError, UnicodeDecodeError):
-            raise Invalid("json_invalid", f"The file is not JSON after element {number} of its array.") from None
+            return text.take(_DECODER, number)
+        except _Repeated:
+            raise _repeated(self.place, number) from None
+        except (json.JSONDecodeError, RecursionError):
+            raise self._invalid(number - 1) from None
+
+    def _invalid(self, number: int) -> Invalid:
+        return Invalid("json_invalid", f"The file is not JSON after element {number} of its array.")
+
+
+class _Window:
+    """A piece of a long text, moved forward element by element."""
+
+    def __init__(self, stream: IO[bytes], longest_bytes: int) -> None:
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._longest = longest_bytes
+        self._text = ""
+        self._at = 0
+
+    def next_character(self) -> str:
+        """The next one that is no blank, empty at the end; it stays."""
+        while True:
+            blanks = _BLANKS.match(self._text, self._at)
+            self._at = blanks.end() if blanks else self._at
+            if self._at < len(self._text) or not self._read_on():
+                return self._text[self._at : self._at + 1]
+
+    def skip(self, characters: int = 1) -> None:
+        self._at += characters
+
+    def take(self, decoder: json.JSONDecoder, number: int) -> Any:
+        """The value that begins here. Raises JSONDecodeError, TooLarge."""
+        self.next_character()
+        while True:
+            try:
+                value, self._at = decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if len(self._text) - self._at > self._longest:
+                    raise TooLarge("row_too_long", f"Element {number} is longer than {self._longest} bytes.") from None
+                if not self._read_on():
+                    raise
+            else:
+                return value
+
+    def _read_on(self) -> bool:
+        chunk = self._stream.read(_WINDOW_BYTES)
+        self._text, self._at = self._text[self._at :] + self._decode(chunk), 0
+        return bool(chunk)

@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     Kind.DATETIME: "a date with time",
     Kind.ZONED: "a date with time and zone",
     Kind.TEXT: "text",
+    Kind.FAR: "a date outside the years 1 to 9999",
 }
 _CODE = r"^([+-]?0\d+(\.\d*)?|\+\d{6,})$"
 _INTEGER = r"^[+-]?(0|[1-9]\d*)$"
@@ -60,19 +61,21 @@ def classify(texts: Any, numbers: Any, tokens: Sequence[str], quoted: Mask | Non
 
 
 def _mark_big_integers(codes: Codes, texts: Any) -> None:
-    long = (codes == Kind.INTEGER) & (_numpy(pc.binary_length(texts).fill_null(0)) >= 19)
-    for index in np.flatnonzero(long):
+    lengths = _numpy(pc.binary_length(texts).fill_null(0))
+    codes[(codes == Kind.INTEGER) & (lengths > 20)] = Kind.BIG_INTEGER
+    for index in np.flatnonzero((codes == Kind.INTEGER) & (lengths >= 19)):
         if not -(2**63) <= int(texts[int(index)].as_py()) < 2**63:
             codes[index] = Kind.BIG_INTEGER
 
 
 def _mark_dates(codes: Codes, texts: Any) -> None:
+    year_0 = _numpy(pc.starts_with(texts, "0000").fill_null(False))
     for kind, pattern, arrow_type in (
         (Kind.DATE, _DATE, pa.date32()),
         (Kind.DATETIME, _DATETIME, pa.timestamp("us")),
         (Kind.ZONED, _ZONED, pa.timestamp("us", "UTC")),
     ):
-        shaped = _matches(texts, pattern) & (codes == Kind.TEXT)
+        shaped = _matches(texts, pattern) & (codes == Kind.TEXT) & ~year_0
         if shaped.any():
             indices = np.flatnonzero(shaped)
             real = _castable(texts.take(pa.array(indices)), arrow_type)

@@ -20,6 +20,8 @@ _LEAST_FREE_BYTES = 128 * 2**20
 _PROFILE_LIBRARY_BYTES = 24 * 2**20
 _LEAST_PROFILE_BYTES = 32 * 2**20
 _TIGHT_SHARE = 0.7
+FIRST_DAY, DAYS_END = -719_162, 2_932_897
+"""Days since 1970 of 0001-01-01 and 10000-01-01: the calendar that Python, SQL and people share."""
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int8]
 
@@ -41,6 +43,8 @@ class Kind(IntEnum):
     ZONED = 9
     """Date and time with a zone or offset."""
     TEXT = 10
+    FAR = 11
+    """A date or time outside the years 1 to 9999."""
 
 
 class IngestRequest(Schema):
@@ -137,6 +141,10 @@ class Source(Protocol):
         """Columns known so far; complete after the first whole reading."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What was guessed about the file as a whole and may be wrong."""
+
+    @property
     def typed(self) -> bool:
         """Whether the batches carry the format's own types."""
 
@@ -155,7 +163,8 @@ class Plan:
     """How one column is to be read in this pass.
 
     declared: the caller says so; contract: the dataset's contract does. Then nothing may contradict it. format: of
-    dates, as strptime takes it. proven: an earlier pass saw that no narrower type holds every value.
+    dates, as strptime takes it. zoned: whether times have zones; None if that is free. proven: an earlier pass saw that
+    no narrower type holds every value.
     """
 
     type: ColumnType
@@ -163,6 +172,7 @@ class Plan:
     contract: bool = False
     nullable: bool = True
     format: str | None = None
+    zoned: bool | None = None
     proven: bool = False
 
     @property
@@ -174,12 +184,15 @@ class Plan:
 class Evidence:
     """What the values of one column were, counted over all rows; of each kind the first rows' indices.
 
-    longest_bytes: of the texts of a column read as such.
+    longest_bytes, absent: of a column read as texts, the longest one and how many are missing. rounded: values that had
+    more digits than their new type keeps.
     """
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Kind), dtype=np.int64))
     rows: dict[Kind, list[int]] = field(default_factory=dict)
     longest_bytes: int = 0
+    absent: int = 0
+    rounded: int = 0
 
     def add(self, codes: Codes, first_index: int, noted: Collection[Kind]) -> None:
         """Count ``codes`` and note the rows of the kinds ``noted``."""

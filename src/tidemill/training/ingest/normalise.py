@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tidemill.kit.errors import Invalid
 from tidemill.schemas.datasets import Column, TableSchema
-from tidemill.training.ingest.decide import Decision, decide
+from tidemill.training.ingest.decide import Decision, decide, decide_typed
 from tidemill.training.ingest.findings import Findings
 from tidemill.training.ingest.model import Batch, Evidence, Kind, Plan
 from tidemill.training.ingest.passes import PassResult, PassRunner, Plans
@@ -18,6 +18,7 @@ from tidemill.training.ingest.planning import (
     source_types,
     typed_plan,
 )
+from tidemill.training.ingest.remarks import remarks
 from tidemill.training.ingest.text_column import TextReading
 
 _MAX_PASSES = 6
@@ -45,17 +46,27 @@ def normalise_table(runner: PassRunner, contract: TableSchema | None) -> Normali
     for _ in range(_MAX_PASSES):
         result = runner.run(plans)
         plans, decisions, changed = _next_plans(runner, plans, result)
-        if not changed:
+        if not changed or _is_refused(result, decisions):
             break
-        if any(decision.offending for decision in decisions.values()):
-            break
+    else:
+        raise AssertionError("the types of columns kept changing")
     check_contract_names(contract, runner.source.names, findings)
     check_declared_names(runner.options, runner.source.names)
     for name, decision in decisions.items():
         findings.add_rows(name, result.evidence[name], decision.offending, plans[name])
     if findings.columns or findings.total_rows:
         findings.refuse(runner.source)
-    return _normalised(result, plans, decisions, contract)
+    evidence = result.evidence
+    columns = [_column(name, plan, evidence[name]) for name, plan in plans.items()]
+    warnings = [
+        sentence
+        for column in columns
+        for sentence in remarks(
+            column, plans[column.name], decisions[column.name], result.evidence[column.name], sample
+        )
+    ]
+    longest = {name: evidence[name].longest_bytes for name in plans}
+    return Normalised(columns, result.row_count, result.paths, warnings, longest)
 
 
 def _first_plans(runner: PassRunner, sample: Batch, contract: TableSchema | None, findings: Findings) -> Plans:
@@ -96,9 +107,13 @@ def _next_plans(runner: PassRunner, plans: Plans, result: PassResult) -> tuple[P
 def _decision(runner: PassRunner, result: PassResult, name: str, plan: Plan) -> Decision:
     evidence = result.evidence[name]
     if runner.source.typed and not plan.fixed:
-        offending = (Kind.INFINITE, Kind.BIG_INTEGER) if plan.type != "string" else ()
-        return Decision(plan.type, offending)
+        return decide_typed(evidence, plan)
     return decide(evidence, plan)
+
+
+def _is_refused(result: PassResult, decisions: dict[str, Decision]) -> bool:
+    """Whether something offends already, so that reading once more is in vain."""
+    return any(result.evidence[name].count(*decision.offending) for name, decision in decisions.items())
 
 
 def _following(plan: Plan, decision: Decision, evidence: Evidence) -> Plan:
@@ -107,20 +122,14 @@ def _following(plan: Plan, decision: Decision, evidence: Evidence) -> Plan:
     return Plan(decision.type, proven=evidence.count(Kind.CODE, Kind.BIG_INTEGER) > 0)
 
 
-def _normalised(
-    result: PassResult, plans: Plans, decisions: dict[str, Decision], contract: TableSchema | None
-) -> Normalised:
-    order = list(plans)
-    columns = [
-        Column(
-            name=name,
-            type=plans[name].type,
-            nullable=result.evidence[name].missing > 0,
-            all_missing=result.evidence[name].present == 0,
-        )
-        for name in order
-    ]
-    warnings = [f"Column {name} {decision.warning}." for name, decision in decisions.items() if decision.warning]
-    warnings += [f"Column {column.name} holds no value at all." for column in columns if column.all_missing]
-    longest = {name: result.evidence[name].longest_bytes for name in order}
-    return Normalised(columns, result.row_count, result.paths, warnings, longest)
+def _column(name: str, plan: Plan, evidence: Evidence) -> Column:
+    """Texts that would mean a missing number are no missing texts."""
+    missing = evidence.absent if plan.type == "string" else evidence.missing
+    total = evidence.missing + evidence.present
+    return Column(
+        name=name,
+        type=plan.type,
+        nullable=missing > 0,
+        all_missing=missing == total,
+        zoned=evidence.count(Kind.ZONED) > 0 if plan.type == "datetime" and evidence.present else None,
+    )

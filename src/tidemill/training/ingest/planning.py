@@ -44,7 +44,9 @@ def contract_plans(contract: TableSchema | None, declared: Plans) -> Plans:
         if not column.all_missing:
             wish = declared.get(column.name)
             layout = wish.format if wish is not None and wish.type == column.type else None
-            plans[column.name] = Plan(column.type, contract=True, nullable=column.nullable, format=layout)
+            plans[column.name] = Plan(
+                column.type, contract=True, nullable=column.nullable, format=layout, zoned=column.zoned
+            )
     return plans
 
 

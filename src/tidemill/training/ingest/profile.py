@@ -1,8 +1,8 @@
 """Figures of every column, by DuckDB over the Parquet parts, in bounded memory.
 
 Counts, extremes, means and histograms are exact. Quantiles are exact up to `_EXACT_ROWS` rows, beyond that t-digest
-estimates (Dunning and Ertl 2019); distinct counts beyond it are HyperLogLog estimates (Flajolet and others 2007), and
-the most frequent values of columns with very many distinct ones come from a seeded sample. What is approximate says so.
+estimates (Dunning and Ertl 2019). In columns with very many distinct values beyond it, their number is a HyperLogLog
+estimate (Flajolet and others 2007), and the most frequent ones come from a seeded sample. What is approximate says so.
 """
 
 import datetime as dt
@@ -45,6 +45,7 @@ class _Profiler:
     paths: Sequence[str]
     row_count: int
     wide: frozenset[str] = frozenset()
+    relation: str = "read_parquet($parts)"
 
     @property
     def exact(self) -> bool:
@@ -58,13 +59,13 @@ class _Profiler:
         """``query`` with ``{parts}`` for the table of all parts."""
         if self._gathers:
             return self.connection.execute(query.replace("{parts}", "gathered")).fetchall()
-        return self.connection.execute(query.replace("{parts}", "read_parquet($parts)"), self._bound).fetchall()
+        return self.connection.execute(query.replace("{parts}", self.relation), self._bound).fetchall()
 
     def gather(self, columns: Sequence[Column]) -> None:
         """Read some columns of a small table once: with thousands of them, opening files is what takes long."""
         if self._gathers:
             names = ", ".join(_quoted(column.name) for column in columns)
-            query = f"CREATE OR REPLACE TEMP TABLE gathered AS SELECT {names} FROM read_parquet($parts)"  # noqa: S608 - names are quoted
+            query = f"CREATE OR REPLACE TEMP TABLE gathered AS SELECT {names} FROM {self.relation}"  # noqa: S608 - names are quoted
             self.connection.execute(query, self._bound)
 
     @property
@@ -74,17 +75,37 @@ class _Profiler:
 
 def profile_parts(table: Normalised, limits: Limits, reporter: Reporter) -> dict[str, Any]:
     """``{"row_count", "columns": {name: figures}}``."""
+    names = [column.name for column in table.columns]
+    table, relation = _told_apart(table)
+    figures = _figures_of_all(table, relation, limits, reporter)
+    found = (figures[column.name] for column in table.columns)
+    return {"row_count": table.row_count, "columns": dict(zip(names, found, strict=True))}
+
+
+def _told_apart(table: Normalised) -> tuple[Normalised, str]:
+    """To DuckDB, names that differ in case alone are the same; such tables get other names while it looks at them."""
+    names = [column.name for column in table.columns]
+    if len({name.casefold() for name in names}) == len(names):
+        return table, _Profiler.relation
+    aliases = [f"column {position}" for position in range(len(names))]
+    columns = [column.model_copy(update={"name": alias}) for column, alias in zip(table.columns, aliases, strict=True)]
+    longest = {alias: table.longest_bytes[name] for alias, name in zip(aliases, names, strict=True)}
+    relation = f"(SELECT * FROM {_Profiler.relation}) AS parts({', '.join(map(_quoted, aliases))})"  # noqa: S608 - as above
+    return replace(table, columns=columns, longest_bytes=longest), relation
+
+
+def _figures_of_all(table: Normalised, relation: str, limits: Limits, reporter: Reporter) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     memory_bytes = limits.profile_bytes(resident_bytes())
     threads = min(limits.threads, max(1, memory_bytes // _BYTES_PER_THREAD))
     with _connected(memory_bytes, threads, reporter.scratch) as connection:
-        profiler = _Profiler(connection, [str(path) for path in table.parts], table.row_count)
+        profiler = _Profiler(connection, [str(path) for path in table.parts], table.row_count, relation=relation)
         for some in _portions(table, _columns_together(profiler, memory_bytes // threads)):
             reporter.check()
             wide = frozenset(column.name for column in some if _is_wide(table, column))
             figures.update(_figures(replace(profiler, wide=wide), some))
             reporter.progress("profiling", len(figures), len(table.columns))
-    return {"row_count": table.row_count, "columns": {column.name: figures[column.name] for column in table.columns}}
+    return figures
 
 
 def _portions(table: Normalised, together: int) -> Iterator[Sequence[Column]]:
@@ -212,7 +233,7 @@ def _add_histograms(profiler: _Profiler, columns: Sequence[Column], found: dict[
     expressions = [_histogram_expression(*item) for item in wanted]
     counts = profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0]  # noqa: S608 - names are quoted
     for (column, low, high), bins in zip(wanted, counts, strict=True):
-        edges = [low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS + 1)]
+        edges = [*(low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS)), high]
         found[column.name]["histogram"] = {
             "edges": [_moment(edge, column) for edge in (edges if high > low else [low, high])],
             "counts": [bins.get(step, 0) for step in range(HISTOGRAM_BINS if high > low else 1)],
@@ -248,10 +269,13 @@ def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, A
     else:
         value, rows, groups = name, f"SELECT {name} FROM {{parts}} {sample}", "1"  # noqa: S608 - as above
     query = (
-        f"SELECT {value}, count(*) AS n FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
+        f"SELECT {value}, count(*) AS n, count(*) OVER () FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
         f"ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
     )
-    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in profiler.rows(query)]
+    seen = profiler.rows(query)
+    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count, _ in seen]
+    if not sampled:  # every value was looked at, so that there is no need for an estimate
+        figures |= {"distinct": seen[0][2] if seen else 0, "distinct_approximate": False}
     figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None
 
 

@@ -2,9 +2,9 @@
 
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,8 +16,13 @@ from tidemill.kit.errors import Invalid, TooLarge, Unavailable, Unsupported
 from tidemill.training.ingest.detect import Compression, Head, detect_compression, looks_like_utf16
 
 _CHUNK_BYTES = 2**20
+_PACKED_BYTES = 2**10
+"""Of zstd at once: they may unpack to 32,768 times as much."""
 _SAMPLE_BYTES = 2**16
-_WINDOWS_1252_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+_WESTERN = "cp1252"
+"""Latin-1 with printable characters where that has control characters, which no text holds."""
+_OF_PYTHON = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,12 @@ class PlainText:
     compression: Compression
     guessed: bool = False
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self.guessed:
+            return ()
+        return (f"The file is not UTF-8 and was read as {self.encoding}; --encoding NAME names another.",)
+
 
 def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compression]:
     """The file itself, or a decompressed copy. Raises Invalid if it is damaged, TooLarge past ``limit_bytes``."""
@@ -37,8 +48,8 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
         return path, compression
     target = scratch / "decompressed"
     try:
-        with _opened(path, compression) as source, target.open("wb") as out:
-            _copy(source, out, limit_bytes)
+        with path.open("rb") as raw, target.open("wb") as out:
+            _copy(_unpacked(raw, compression), out, limit_bytes)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
         raise Invalid("file_damaged", f"The {compression} data is damaged or cut short.") from None
     except OSError as error:
@@ -46,21 +57,32 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
     return target, compression
 
 
-@contextmanager
-def _opened(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
-    with path.open("rb") as raw:
-        if compression is Compression.GZIP:
-            with gzip.GzipFile(fileobj=raw) as stream:
-                yield stream  # type: ignore[misc]
-        else:
-            window = zstandard.ZstdDecompressor(max_window_size=2**27)
-            with window.stream_reader(raw, read_across_frames=True) as stream:
-                yield stream
+def _unpacked(raw: IO[bytes], compression: Compression) -> Iterator[bytes]:
+    if compression is Compression.ZSTD:
+        yield from _unpacked_zstd(raw)
+        return
+    with gzip.GzipFile(fileobj=raw) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
 
 
-def _copy(source: IO[bytes], out: IO[bytes], limit_bytes: int) -> None:
+def _unpacked_zstd(raw: IO[bytes]) -> Iterator[bytes]:
+    """Frame after frame. Raises EOFError within one, where the library's own reader ends as if all were well."""
+    library = zstandard.ZstdDecompressor(max_window_size=2**27)
+    frame, is_inside = library.decompressobj(), False
+    while data := raw.read(_PACKED_BYTES):
+        while data:
+            yield frame.decompress(data)
+            is_inside, data = not frame.eof, frame.unused_data
+            if frame.eof:
+                frame = library.decompressobj()
+    if is_inside:
+        raise EOFError
+
+
+def _copy(source: Iterator[bytes], out: IO[bytes], limit_bytes: int) -> None:
     size_bytes = 0
-    while chunk := source.read(_CHUNK_BYTES):
+    for chunk in source:
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
             raise TooLarge("file_too_large", f"The file grows beyond {limit_bytes} bytes when decompressed.")
@@ -70,8 +92,7 @@ def _copy(source: IO[bytes], out: IO[bytes], limit_bytes: int) -> None:
 def make_plain(path: Path, compression: Compression, scratch: Path, encoding: str | None) -> PlainText:
     """``path`` as UTF-8; the same file when it is UTF-8 already, which is judged on all its bytes.
 
-    Raises Invalid for NUL characters and for bytes that the declared encoding cannot hold, Unsupported for an unknown
-    encoding.
+    Raises Invalid for NUL characters and for bytes that the encoding cannot hold, Unsupported for an unknown encoding.
     """
     found, guessed = (_known(encoding), False) if encoding else _detect_encoding(path)
     if found == "utf-8" and encoding is None:
@@ -79,17 +100,22 @@ def make_plain(path: Path, compression: Compression, scratch: Path, encoding: st
     target = scratch / "decoded"
     try:
         with path.open("rb") as source, target.open("w", encoding="utf-8", newline="") as out:
-            _decode(source, out, found)
+            _decode(source, out, found, guessed)
     except OSError as error:
         raise _of_disk(error) from error
     return PlainText(target, found, compression, guessed)
 
 
 def _known(encoding: str) -> str:
+    """Codecs that are no encodings of text, such as base64, do not count."""
     try:
-        return codecs.lookup(encoding).name
-    except LookupError:
-        raise Unsupported("encoding_unknown", "There is no such encoding.") from None
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        name = ""
+    if not name or name in _OF_PYTHON:
+        raise Unsupported("encoding_unknown", "There is no such encoding.")
+    return name
 
 
 def _detect_encoding(path: Path) -> tuple[str, bool]:
@@ -132,29 +158,26 @@ def _surroundings(path: Path, offset: int) -> bytes:
 
 
 def _guess(sample: bytes) -> str:
-    """Windows-1252 or Latin-1 unless the sample clearly reads better in another alphabet."""
+    """Windows-1252 unless the sample clearly reads better in another alphabet."""
     best = charset_normalizer.from_bytes(sample).best()
-    western = "cp1252" if _is_windows_1252(sample) else "iso8859-1"
     if best is None or len(sample) < 64:
-        return western
+        return _WESTERN
     name = codecs.lookup(best.encoding).name
     alphabets = {alphabet for alphabet in best.alphabets if "Latin" not in alphabet}
     letters = any(word in alphabet for alphabet in alphabets for word in ("Cyrillic", "Greek", "Hebrew", "Arabic",
                   "CJK", "Hiragana", "Katakana", "Hangul", "Thai"))  # fmt: skip
-    return name if letters else western
+    return name if letters else _WESTERN
 
 
-def _is_windows_1252(sample: bytes) -> bool:
-    high = any(0x80 <= byte <= 0x9F for byte in sample)
-    return high and not any(byte in _WINDOWS_1252_UNDEFINED for byte in sample)
-
-
-def _decode(source: IO[bytes], out: IO[str], encoding: str) -> None:
+def _decode(source: IO[bytes], out: IO[str], encoding: str, guessed: bool) -> None:
+    """A mark that tells the order of bytes is no part of the text, whoever named the encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    line = 1
+    line, begun = 1, False
     while True:
         chunk = source.read(_CHUNK_BYTES)
-        text = _decoded(decoder, chunk, line)
+        text = _decoded(decoder, chunk, line, encoding, guessed)
+        if text and not begun:
+            text, begun = text.removeprefix(_BYTE_ORDER_MARK), True
         _refuse_nul(text, line)
         out.write(text)
         line += text.count("\n")
@@ -162,13 +185,15 @@ def _decode(source: IO[bytes], out: IO[str], encoding: str) -> None:
             return
 
 
-def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int) -> str:
+def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encoding: str, guessed: bool) -> str:
     try:
         return decoder.decode(chunk, final=not chunk)
     except UnicodeDecodeError as error:
         line += error.object.count(b"\n", 0, error.start)
+        wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
-            "encoding_wrong", f"Line {line} is not {error.encoding}. Name the encoding, such as cp1252 or utf-16."
+            "encoding_wrong",
+            f"Line {line} is {wrong} {encoding}. Name the encoding, such as cp1252 or utf-16 (--encoding NAME).",
         ) from None
 
 

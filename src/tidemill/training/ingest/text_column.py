@@ -1,5 +1,6 @@
 """One column of text into typed values. What is as expected is converted at once; the rest is looked at closely."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tidemill.schemas.datasets import ColumnType, IngestOptions
 from tidemill.training.ingest.kinds import classify
 from tidemill.training.ingest.missing import missing_tokens
-from tidemill.training.ingest.model import Codes, Evidence, Kind, Mask, Plan
+from tidemill.training.ingest.model import FIRST_DAY, Codes, Evidence, Kind, Mask, Plan
 
 ARROW_TYPES: dict[ColumnType, Any] = {
     "boolean": pa.bool_(),
@@ -31,6 +32,8 @@ FITTING: dict[ColumnType, tuple[Kind, ...]] = {
     "date": (Kind.DATE,),
     "datetime": (Kind.DATETIME, Kind.DATE, Kind.ZONED),
 }
+ZONES = (Kind.DATE, Kind.DATETIME, Kind.ZONED)
+"""What times without and with a zone look like: no column may hold both."""
 _EXACT_IN_FLOAT = 2.0**53
 _NUMBER_STARTS = np.zeros(256, dtype=bool)
 _NUMBER_STARTS[[*range(48, 58), *b"+-. \tiI"]] = True
@@ -85,6 +88,8 @@ def _count(evidence: Evidence, values: Any, kind: Kind, first_index: int) -> Non
     """Count a batch in which everything present is of one kind."""
     evidence.counts[kind] += len(values) - values.null_count
     evidence.counts[Kind.MISSING] += values.null_count
+    if kind in ZONES and not evidence.rows.get(kind) and values.null_count < len(values):
+        evidence.rows[kind] = [first_index + int(values.is_valid().to_numpy(zero_copy_only=False).argmax())]
     if values.null_count and len(evidence.rows.get(Kind.MISSING, ())) < 100:
         codes = np.where(values.is_valid().to_numpy(zero_copy_only=False), kind, Kind.MISSING).astype(np.int8)
         noted = Evidence()
@@ -103,11 +108,20 @@ def _convert(slice_: TextSlice, plan: Plan, reading: TextReading) -> tuple[Any, 
     if plan.type in ("integer", "float"):
         return _numbers(reading.numbers(texts), plan)
     if plan.type == "date":
-        return texts.cast(pa.date32()), Kind.DATE
+        return _after_year_0(texts.cast(pa.date32())), Kind.DATE
     try:
-        return texts.cast(pa.timestamp("us")), Kind.DATETIME
+        return _after_year_0(texts.cast(pa.timestamp("us"))), Kind.DATETIME
     except pa.ArrowInvalid:
-        return texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")), Kind.ZONED
+        in_utc = texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+        return _after_year_0(in_utc), Kind.ZONED
+
+
+def _after_year_0(moments: Any) -> Any:
+    """Arrow reads the year 0, which neither Python nor SQL knows."""
+    first = pa.scalar(FIRST_DAY, pa.int32()).cast(pa.date32()).cast(moments.type)
+    if pc.any(pc.less(moments, first), min_count=0).as_py():
+        raise NotAsExpected
+    return moments
 
 
 def _booleans(texts: Any) -> Any:
@@ -119,7 +133,8 @@ def _booleans(texts: Any) -> Any:
 
 
 def _numbers(texts: Any, plan: Plan) -> tuple[Any, Kind]:
-    if not plan.declared and _has_leading_zero_or_plus(texts):
+    leading_zero_or_plus, hexadecimal = _starts(texts)
+    if hexadecimal or (leading_zero_or_plus and not plan.declared):
         raise NotAsExpected
     values = texts.cast(ARROW_TYPES[plan.type])
     if plan.type == "integer":
@@ -132,17 +147,22 @@ def _numbers(texts: Any, plan: Plan) -> tuple[Any, Kind]:
     return values, Kind.FLOAT
 
 
-def _has_leading_zero_or_plus(texts: Any) -> bool:
-    """Whether any text begins like 007, -07 or +5; on the raw bytes, many times quicker than a regular expression."""
+def _starts(texts: Any) -> tuple[bool, bool]:
+    """Whether any text begins like 007, -07 or +5, and whether any begins like 0x1F, which Arrow takes for 31.
+
+    On the raw bytes, many times quicker than a regular expression.
+    """
     starts, lengths, data = _raw(texts)
     if data.size < 2:
-        return False
+        return False, False
     last = data.size - 2
     first = data[np.minimum(starts, last)]
     signed = (first == ord("-")) & (lengths > 1)
     at = np.minimum(starts + signed, last)
-    zero_then_digit = (data[at] == ord("0")) & (data[at + 1] - np.uint8(48) < 10) & (lengths - signed > 1)
-    return bool((zero_then_digit | ((first == ord("+")) & (lengths > 0))).any())
+    zero, second = (data[at] == ord("0")) & (lengths - signed > 1), data[at + 1]
+    zero_then_digit = zero & (second - np.uint8(48) < 10)
+    plus = (first == ord("+")) & (lengths > 0)
+    return bool((zero_then_digit | plus).any()), bool((zero & (second | np.uint8(32) == ord("x"))).any())
 
 
 def _raw(texts: Any) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
@@ -164,7 +184,8 @@ def _read_closely(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: Te
     values = _converted(kept, codes, plan)
     if plan.type == "float":
         values = _without_unfit_floats(values, codes, plan)
-    evidence.add(codes, slice_.first_index, [kind for kind in Kind if kind not in fitting])
+    noted = [kind for kind in Kind if kind not in fitting]
+    evidence.add(codes, slice_.first_index, [*noted, *(ZONES if plan.type == "datetime" else ())])
     return values
 
 
@@ -205,6 +226,7 @@ def _read_strings(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: Te
     evidence.longest_bytes = max(evidence.longest_bytes, int(lengths.max(initial=0)))
     if values.null_count < np.count_nonzero(lengths == 0):
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    evidence.absent += values.null_count
     proven = evidence.count(Kind.CODE, Kind.BIG_INTEGER) > 0
     if plan.fixed or proven:
         _count(evidence, values, Kind.TEXT, slice_.first_index)
@@ -234,9 +256,26 @@ def _read_formatted(slice_: TextSlice, plan: Plan, evidence: Evidence) -> Any:
     """Dates in the caller's own format."""
     trimmed = pc.utf8_trim_whitespace(slice_.texts)
     trimmed = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
-    moments = pc.strptime(trimmed, format=plan.format, unit="us", error_is_null=True)
+    moments = _without_wrapped(pc.strptime(trimmed, format=plan.format, unit="us", error_is_null=True), trimmed, plan)
     kind = Kind.DATE if plan.type == "date" else Kind.DATETIME
     present, parsed = (array.is_valid().to_numpy(zero_copy_only=False) for array in (trimmed, moments))
     codes = np.where(parsed, kind, np.where(present, Kind.TEXT, Kind.MISSING)).astype(np.int8)
     evidence.add(codes, slice_.first_index, (Kind.TEXT, Kind.MISSING))
     return moments.cast(ARROW_TYPES[plan.type])
+
+
+def _without_wrapped(moments: Any, texts: Any, plan: Plan) -> Any:
+    """Arrow reads 31 February as 3 March. Only the first days of a month can be such ones; Python knows better."""
+    early = pc.and_(pc.less_equal(pc.day(moments), 3), pc.match_substring_regex(texts, "29|30|31"))
+    wrapped = np.zeros(len(texts), dtype=bool)
+    for index in np.flatnonzero(early.fill_null(False).to_numpy(zero_copy_only=False)):
+        wrapped[index] = not _is_real(str(texts[int(index)]), str(plan.format))
+    return pc.if_else(pa.array(wrapped), pa.scalar(None, moments.type), moments) if wrapped.any() else moments
+
+
+def _is_real(text: str, layout: str) -> bool:
+    try:
+        dt.datetime.strptime(text, layout)  # noqa: DTZ007 - only whether there is such a day
+    except ValueError:
+        return False
+    return True

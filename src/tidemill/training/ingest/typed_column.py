@@ -1,5 +1,6 @@
 """One column of a format that has types: kept, widened to ours, or refused."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.schemas.datasets import ColumnType
-from tidemill.training.ingest.model import Evidence, Kind, Plan
-from tidemill.training.ingest.text_column import ARROW_TYPES, TextReading, TextSlice, read_texts
+from tidemill.training.ingest.model import DAYS_END, FIRST_DAY, Codes, Evidence, Kind, Plan
+from tidemill.training.ingest.text_column import ARROW_TYPES, ZONES, TextReading, TextSlice, read_texts
 
 _KINDS: dict[ColumnType, Kind] = {
     "boolean": Kind.BOOLEAN,
@@ -20,6 +21,20 @@ _KINDS: dict[ColumnType, Kind] = {
 }
 WIDENING = {("integer", "float"), ("date", "datetime")}
 """Conversions between types that lose nothing (integers beyond 2**53 are refused)."""
+UNFIT = (Kind.INFINITE, Kind.BIG_INTEGER, Kind.FAR)
+"""What types of files can hold and ours cannot."""
+_FLOAT_DIGITS = 15
+_SAFE_INTEGER_DIGITS = 18
+_SECONDS_PER_DAY = 86_400
+_TICKS_PER_DAY = {
+    "day": 1,
+    "date32[day]": 1,
+    "date64[ms]": _SECONDS_PER_DAY * 10**3,
+    "s": _SECONDS_PER_DAY,
+    "ms": _SECONDS_PER_DAY * 10**3,
+    "us": _SECONDS_PER_DAY * 10**6,
+    "ns": _SECONDS_PER_DAY * 10**9,
+}
 
 
 def our_type(arrow_type: Any) -> ColumnType | None:
@@ -28,7 +43,7 @@ def our_type(arrow_type: Any) -> ColumnType | None:
     if types.is_dictionary(arrow_type):
         return our_type(arrow_type.value_type)
     if types.is_decimal(arrow_type):
-        return "integer" if arrow_type.scale == 0 and arrow_type.precision <= 18 else "float"
+        return "integer" if arrow_type.scale <= 0 else "float"
     checks: tuple[tuple[Any, ColumnType], ...] = (
         (types.is_boolean, "boolean"),
         (types.is_integer, "integer"),
@@ -50,25 +65,27 @@ def plain_text(values: Any) -> Any:
 
 
 def read_typed(values: Any, plan: Plan, evidence: Evidence, first_index: int, reading: TextReading) -> Any:
-    """``values`` as the plan's type; NaN is missing, infinite numbers and integers that do not fit are noted."""
+    """``values`` as the plan's type. NaN is missing; what the type cannot hold is noted, what it rounds is counted."""
     own = our_type(values.type)
     if plan.type == "string" or (own, plan.type) not in WIDENING | {(plan.type, plan.type)}:
         return read_texts(TextSlice(values.cast(pa.string()), first_index), plan, evidence, reading)
     present = values.is_valid().to_numpy(zero_copy_only=False)
     codes = np.where(present, _KINDS[plan.type], Kind.MISSING).astype(np.int8)
     if plan.type == "float":
-        values = _floats(values, codes, reading)
+        values = _floats(values, codes, evidence, reading)
     elif plan.type == "integer":
         values = _integers(values, codes)
-    elif plan.type == "datetime" and pa.types.is_timestamp(values.type) and values.type.tz:
-        values = values.cast(pa.timestamp("us", "UTC"), safe=False)
-        codes[codes == Kind.DATETIME] = Kind.ZONED
-    evidence.add(codes, first_index, (Kind.MISSING, Kind.INFINITE, Kind.BIG_INTEGER))
-    return values.cast(ARROW_TYPES[plan.type], safe=plan.type != "datetime")
+    elif plan.type in ("date", "datetime"):
+        values = _moments(values, codes, evidence)
+    evidence.add(codes, first_index, (Kind.MISSING, *UNFIT, *ZONES))
+    return values.cast(ARROW_TYPES[plan.type])
 
 
-def _floats(values: Any, codes: Any, reading: TextReading) -> Any:
+def _floats(values: Any, codes: Codes, evidence: Evidence, reading: TextReading) -> Any:
     exact = pa.types.is_integer(values.type)
+    if pa.types.is_decimal(values.type):
+        evidence.rounded += _count_rounded(values)
+        values = values.cast(pa.string())  # straight to floats, Arrow misses the nearest one by a bit
     values = values.cast(pa.float64(), safe=False)
     numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False)
     codes[np.isnan(numbers)] = Kind.MISSING
@@ -79,9 +96,42 @@ def _floats(values: Any, codes: Any, reading: TextReading) -> Any:
     return pc.if_else(pa.array(np.isfinite(numbers)), values, pa.scalar(None, pa.float64()))
 
 
-def _integers(values: Any, codes: Any) -> Any:
-    if pa.types.is_uint64(values.type):
-        fits = pc.less_equal(values, pa.scalar(2**63 - 1, pa.uint64())).fill_null(True)
-        codes[~fits.to_numpy(zero_copy_only=False)] = Kind.BIG_INTEGER
-        values = pc.if_else(fits, values, pa.scalar(None, pa.uint64()))
-    return values
+def _count_rounded(decimals: Any) -> int:
+    """How many have more digits than a float surely keeps."""
+    limit = Decimal(10) ** (_FLOAT_DIGITS - decimals.type.scale)
+    if decimals.type.precision <= _FLOAT_DIGITS:
+        return 0
+    return sum(value is not None and abs(value) >= limit for value in decimals.to_pylist())
+
+
+def _integers(values: Any, codes: Codes) -> Any:
+    arrow_type = values.type
+    if pa.types.is_uint64(arrow_type):
+        fits = pc.less_equal(values, pa.scalar(2**63 - 1, pa.uint64()))
+    elif pa.types.is_decimal(arrow_type) and arrow_type.precision > _SAFE_INTEGER_DIGITS:
+        numbers = values.to_pylist()
+        fits = pa.array([number is None or -(2**63) <= number < 2**63 for number in numbers], pa.bool_())
+    else:
+        return values
+    fits = fits.fill_null(True)
+    codes[~fits.to_numpy(zero_copy_only=False)] = Kind.BIG_INTEGER
+    return pc.if_else(fits, values, pa.scalar(None, arrow_type))
+
+
+def _moments(values: Any, codes: Codes, evidence: Evidence) -> Any:
+    """Dates in days, times in microseconds and UTC, of the years that calendars have."""
+    arrow_type = values.type
+    if pa.types.is_timestamp(arrow_type) and arrow_type.tz:
+        codes[codes == Kind.DATETIME] = Kind.ZONED
+    target = pa.date32() if pa.types.is_date(arrow_type) else pa.timestamp("us")
+    ticks = values.cast(pa.int32() if pa.types.is_date32(arrow_type) else pa.int64()).fill_null(0)
+    numbers = ticks.to_numpy(zero_copy_only=False).astype(np.int64)
+    per_day = _TICKS_PER_DAY[arrow_type.unit if pa.types.is_timestamp(arrow_type) else str(arrow_type)]
+    near = (numbers >= FIRST_DAY * per_day) & (numbers < DAYS_END * per_day) | (codes == Kind.MISSING)
+    codes[~near] = Kind.FAR
+    step = max(1, per_day // _TICKS_PER_DAY["day" if target == pa.date32() else "us"])
+    evidence.rounded += int(np.count_nonzero(numbers[near] % step))
+    kept = pc.if_else(pa.array(near), values, pa.scalar(None, arrow_type))
+    if pa.types.is_timestamp(arrow_type) and arrow_type.tz:
+        kept = kept.cast(pa.timestamp("us", "UTC"), safe=False)
+    return kept.cast(target, safe=False)

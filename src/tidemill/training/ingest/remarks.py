@@ -1,0 +1,59 @@
+"""What a person should know about a column as it was read: converted, rounded, or kept as text although it is none."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.compute as pc
+
+from tidemill.schemas.datasets import Column
+from tidemill.training.ingest.decide import Decision
+from tidemill.training.ingest.findings import counted
+from tidemill.training.ingest.kinds import NUMBERS
+from tidemill.training.ingest.model import Batch, Evidence, Kind, Plan
+
+_LIKENESS = 0.95
+"""The share of a column's texts that look like something else, from which on it is worth a word."""
+_LOOKS = (
+    (r"^\s*[+-]?\d+,\d+\s*$", "decimal commas", "--decimal , reads them as numbers"),
+    (r"^\s*[+-]?\d{1,3}([,.' ]\d{3})+([.,]\d+)?\s*$", "numbers with thousands separators", "write them without"),
+    (
+        r"^\s*(\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d\d)|\d{4}/\d{1,2}/\d{1,2})\s*$",
+        "dates",
+        "--type COLUMN=date:%d.%m.%Y, with the format they have, reads them as such",
+    ),
+)
+
+
+def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, sample: Batch) -> Iterator[str]:
+    """Sentences about one column."""
+    name = column.name
+    if decision.warning:
+        yield f"Column {name} {decision.warning}."
+    if evidence.rounded:
+        yield (
+            f"Column {name} holds {counted(evidence.rounded, 'value')} with more digits than are kept: decimals were "
+            "rounded to floats, times to microseconds, dates to days."
+        )
+    if plan.type == "string" and not plan.fixed:
+        yield from _hidden_types(name, evidence, sample)
+    if column.all_missing:
+        yield f"Column {name} holds no value at all."
+
+
+def _hidden_types(name: str, evidence: Evidence, sample: Batch) -> Iterator[str]:
+    if 0 < evidence.count(Kind.CODE, Kind.BIG_INTEGER) < evidence.count(*NUMBERS):
+        yield (
+            f"Column {name} is read as text because some of its numbers have leading zeros or a plus sign, or do not "
+            "fit into 64 bits; --type COLUMN=float reads them as numbers."
+        )
+        return
+    texts = sample.column(name)
+    for pattern, look, advice in _LOOKS:
+        if _share(texts, pattern) >= _LIKENESS:
+            yield f"Column {name} is read as text although it seems to hold {look}; {advice}."
+            return
+
+
+def _share(texts: Any, pattern: str) -> float:
+    present = len(texts) - texts.null_count
+    return (pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0) / present if present else 0.0
