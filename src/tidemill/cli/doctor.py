@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import typer
+from rich.text import Text
 
 from tidemill import __version__
 from tidemill.cli.context import KEY_FILE, client, make_table, show, state
@@ -22,14 +23,14 @@ app = typer.Typer()
 _CONNECT_TIMEOUT_SECONDS = 5
 _SKEW_SECONDS = 5
 _RENEW_DAYS = 21
-_STYLES = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @app.command()
 def doctor() -> None:
     """Check every part of the platform and say what to do; exit 1 if something is a problem. Needs an admin key."""
     results = list(_all_checks())
-    rows = [(each.part, _STYLES[each.state], each.detail, each.advice or "") for each in results]
+    rows = [(each.part, Text(each.state, _STYLES[each.state]), each.detail, each.advice or "") for each in results]
     show(results, lambda: make_table(None, "part", "is", "found", "what to do", rows=rows))
     if any(each.state == "problem" for each in results):
         raise typer.Exit(FAILURE)

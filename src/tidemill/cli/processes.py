@@ -6,6 +6,7 @@ import sys
 import typer
 
 app = typer.Typer()
+NAMES = frozenset({"api", "model-server", "worker", "up", "demo", "admin"})
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -14,6 +15,16 @@ def become(module: str, *arguments: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
+
+
+def _hand_over(context: typer.Context, module: str) -> None:
+    """With every argument. Options before the command would be lost, so they are refused."""
+    for option in ("output", "data_dir"):
+        source = context.parent.get_parameter_source(option) if context.parent else None
+        if source is not None and source.name == "COMMANDLINE":
+            named = "--" + option.replace("_", "-")
+            raise typer.BadParameter(f"{named} goes after `tidemill {context.info_name}`, not before it")
+    become(module, *context.args)
 
 
 @app.command()
@@ -37,16 +48,16 @@ def worker() -> None:
 @app.command(context_settings={**_PASS_ON, "help_option_names": []})
 def up(context: typer.Context) -> None:
     """Start the whole platform on this machine and stay. See `tidemill up --help`."""
-    become("tidemill.platform", *context.args)
+    _hand_over(context, "tidemill.platform")
 
 
 @app.command(context_settings={**_PASS_ON, "help_option_names": []})
 def demo(context: typer.Context) -> None:
     """Run the whole loop on real flights. See `tidemill demo --help`."""
-    become("tidemill.demo", *context.args)
+    _hand_over(context, "tidemill.demo")
 
 
 @app.command(context_settings={**_PASS_ON, "help_option_names": []})
 def admin(context: typer.Context) -> None:
-    """Commands for the database itself: migrate, first key. See `tidemill admin --help`."""
-    become("tidemill.admin", *context.args)
+    """Work on the data itself: migrate, first key, backup and restore. See `tidemill admin --help`."""
+    _hand_over(context, "tidemill.admin")

@@ -85,7 +85,7 @@ async def check_model_servers(sessions: SessionFactory) -> CheckResult:
     failed = sorted({item.name for report in reports for item in report.deployments if item.state == "failed"})
     if failed:
         shown = ", ".join(failed[:5])
-        return problem("model servers", f"Not loadable: {shown}.", "`tidemill deploy status NAME` says why.")
+        return problem("model servers", f"Not loadable: {shown}.", "`tidemill deploy show NAME` says why.")
     return ok("model servers", f"{len(reports)} follow the api.")
 
 
