@@ -43,6 +43,7 @@ class Transport:
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(timeout_seconds, connect=5))
 
     def close(self) -> None:
+        """Close the connections that are kept open between calls."""
         self._http.close()
 
     def request(
