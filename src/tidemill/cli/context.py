@@ -62,7 +62,7 @@ def report(error: TidemillError) -> None:
         console.print(f"  {note}", style="dim", soft_wrap=True)
 
 
-def client() -> Tidemill:
+def client(timeout_seconds: float = 60) -> Tidemill:
     """A client from ``TIDEMILL_URL`` and ``TIDEMILL_API_KEY``, else from the platform in ``--data-dir``."""
     addresses = _addresses()
     key = os.environ.get("TIDEMILL_API_KEY") or _key_of_data_dir()
@@ -75,6 +75,7 @@ def client() -> Tidemill:
         url=os.environ.get("TIDEMILL_URL") or addresses.get("api"),
         key=key,
         model_server_url=os.environ.get("TIDEMILL_MODEL_SERVER_URL") or addresses.get("model_server"),
+        timeout_seconds=timeout_seconds,
     )
 
 

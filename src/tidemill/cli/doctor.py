@@ -21,6 +21,8 @@ from tidemill.settings.sources import load_settings
 
 app = typer.Typer()
 _CONNECT_TIMEOUT_SECONDS = 5
+_ANSWER_TIMEOUT_SECONDS = 15
+"""Longer than the api gives each of its checks; a part that is frozen must not hold the others up."""
 _SKEW_SECONDS = 5
 _RENEW_DAYS = 21
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
@@ -40,7 +42,7 @@ def _all_checks() -> Iterator[CheckResult]:
     yield _settings()
     yield from _key_files()
     try:
-        tidemill = client()
+        tidemill = client(_ANSWER_TIMEOUT_SECONDS)
     except TidemillError as error:
         yield _problem("api", error.detail, "Name the platform: TIDEMILL_URL and TIDEMILL_API_KEY, or --data-dir.")
         return

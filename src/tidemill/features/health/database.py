@@ -55,7 +55,7 @@ async def check_workers(sessions: SessionFactory, silent_after_seconds: float) -
     async with transaction(sessions) as session:
         count = await session.scalar(_WORKERS, {"seconds": silent_after_seconds}) or 0
     if count:
-        return ok("workers", f"{count} at work.")
+        return ok("workers", "They send heartbeats.")
     return problem("workers", "No worker sent a heartbeat lately, so no job runs.", "Start one: `tidemill worker`.")
 
 
