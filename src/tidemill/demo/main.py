@@ -99,7 +99,7 @@ def _step(console: Console, title: str) -> Iterator[None]:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill demo")
     except TidemillError as error:
         report(error)
         sys.exit(exit_code_of(error))

@@ -98,7 +98,7 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill up")
     except TidemillError as error:
         said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
         Console(stderr=True, highlight=False).print(said, soft_wrap=True)

@@ -9,6 +9,7 @@ import pytest
 from tidemill.cli.context import client, make_table, report, show, state
 from tidemill.cli.main import main
 from tidemill.cli.prediction_results import flat
+from tidemill.cli.processes import missing_extra
 from tidemill.kit.errors import Forbidden, Invalid, Problem
 from tidemill.schemas.predictions import PredictReply
 
@@ -88,3 +89,8 @@ def test_an_input_that_is_named_like_an_answer_does_not_replace_it() -> None:
     )  # fmt: skip
     (row,) = flat(reply, [{"prediction": "from before", "model": "Beetle", "doors": 2}])
     assert (row["prediction"], row["model"], row["doors"]) == (7.5, "cars:1", 2)
+
+
+def test_a_process_that_is_not_installed_says_what_to_install() -> None:
+    assert missing_extra("tidemill.platform") is None
+    assert missing_extra("tidemill.platform", find=lambda _library: None) == "server,training,local"
