@@ -11,6 +11,7 @@ from tidemill.training.findings import Finding
 from tidemill.training.frames import Column, Table
 
 _ID_LIKE_SHARE = 0.95
+_MAX_CATEGORIES_SHARE = 0.5
 
 
 @dataclass(frozen=True)
