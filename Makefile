@@ -103,7 +103,7 @@ $(BENCHES:%=bench-%): bench-%: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.$*
 
 # Which extras a lock holds; release/check.py compares.
-LOCKS := platform dev image model-server
+LOCKS := platform dev image model-server build
 EXTRAS_platform := server training tracing local demo
 EXTRAS_dev := $(EXTRAS_platform) dev
 EXTRAS_image := server training tracing
@@ -115,7 +115,7 @@ UPGRADE ?= --upgrade
 
 .PHONY: $(LOCKS:%=lock-%)
 $(LOCKS:%=lock-%): lock-%:
-	@uv pip compile pyproject.toml $(if $(filter platform dev,$*),requirements/build.in) --universal --python-version 3.11 \
+	@uv pip compile $(if $(filter-out build,$*),pyproject.toml) $(if $(filter platform dev build,$*),requirements/build.in) --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet $(UPGRADE) \
 	  $(EXTRAS_$*:%=--extra %) -o requirements/$*.lock
 

@@ -118,9 +118,15 @@ def cli_page() -> str:
     intro = (
         "# Command line\n\n" + _GENERATED + "\nData goes to stdout, talk and progress to stderr. Exit codes: 0 ok, 1 "
         "failure, 2 usage, 3 refused by a gate, 4 not found,\n5 conflict, 124 timeout, 130 interrupted.\n\n"
-        "Options before the command hold for every command:\n\n" + _parameters(root)
+        "These options hold for every command, before it or after it (only after it for `up`, `demo` and `admin`):\n\n"
+        + _parameters(root)
     )
     return intro + "".join(_command_part(path, command) for path, command in _commands(root, ("tidemill",)))
+
+
+def commands() -> set[tuple[str, ...]]:
+    """Every command by its words, such as ``("tidemill", "dataset", "push")``."""
+    return {path for path, _ in _commands(typer.main.get_command(app), ("tidemill",))}
 
 
 def _commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

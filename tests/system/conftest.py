@@ -18,6 +18,7 @@ import pytest
 
 from tidemill.client import Tidemill
 
+README = Path(__file__).parents[2] / "README.md"
 START_SECONDS = 120
 STOP_SECONDS = 60
 

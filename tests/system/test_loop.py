@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,11 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from tests.system.conftest import Up
+from tests.system.conftest import README, Up
+from tests.unit.training.tables import census
 from tidemill.client import Tidemill
 from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.schemas.experiments import TrainingStarted
@@ -108,6 +112,36 @@ def test_the_loop_closes(up: Up, client: Tidemill, rows: list[dict[str, Any]]) -
         ("champion", 1, "gate")
     ]
     assert client.models.get(MODEL).aliases["champion"] == 1
+
+
+def _readme_commands() -> list[list[str]]:
+    """The README's lines for the shell, with fewer seconds to train."""
+    lines = re.findall(r"^tidemill .*$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(line.replace("--time-budget 2m", "--time-budget 5s")) for line in lines]
+
+
+def test_the_readme_on_the_command_line_closes_the_loop(up: Up, client: Tidemill) -> None:
+    """Its ten lines as they stand; the outcomes are written when the predictions are there."""
+    folder = up.data_dir.parent
+    (folder / "tidemill-data").symlink_to(up.data_dir)
+    table = census(600)
+    table.to_csv(folder / "people.csv", index=False)
+    table.drop(columns="income").to_csv(folder / "new-people.csv", index=False)
+    commands = _readme_commands()
+    assert len(commands) == 10
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+    for words in commands:
+        command = [sys.executable, "-m", "tidemill.cli.main", *words[1:]]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, env=environment
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        if words[1] == "predict":
+            predicted = pd.read_csv(folder / "predictions.csv")[["prediction_id"]]
+            predicted.assign(income=table["income"]).to_csv(folder / "outcomes.csv", index=False)
+    (report,) = client.monitoring.list_reports("adult-income")
+    total = client.monitoring.get_report(report.id).content.total
+    assert (total.predictions, total.labelled) == (len(table), len(table))
 
 
 def _searching(client: Tidemill, started: TrainingStarted, trials: int) -> Job:

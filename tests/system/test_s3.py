@@ -7,15 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.s3_servers import S3_KEY, S3_SECRET, s3_settings
-from tests.system.conftest import MakeUp, Up
-from tests.unit.training.tables import people
+from tests.system.conftest import README, MakeUp, Up
+from tests.unit.training.tables import census
 from tidemill.adapters.object_store import open_object_store
 
-README = Path(__file__).parents[2] / "README.md"
 BUDGET = "time_budget_seconds=120"
 PREDICTED = 20
 CANDIDATES = ("lightgbm", "hist_gradient_boosting", "random_forest", "linear")
@@ -46,11 +44,6 @@ def readme_program(rows: list[dict[str, object]]) -> str:
     (lines,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert lines.count(BUDGET) == 1
     return f"people = {rows!r}\n" + lines.replace(BUDGET, "time_budget_seconds=5")
-
-
-def census(rows: int) -> pd.DataFrame:
-    frame = people(rows)
-    return frame[["age", "wage"]].assign(income=frame["good"].map({"yes": ">50K", "no": "<=50K"}))
 
 
 def run(up: Up, program: str) -> str:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DECISIONS = sorted((DOCS / "decisions").glob("0*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+_COMMAND = re.compile(r"`(tidemill(?: [a-z][a-z-]+)+)")
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -52,6 +53,19 @@ def test_no_metric_is_made_where_the_generator_cannot_see_it(generate: ModuleTyp
         if "prometheus_client" in text or "metrics" in text:
             named |= set(re.findall(r'"(tidemill_[a-z_]+)"', text))
     assert named == seen
+
+
+def test_every_command_that_is_advised_exists(generate: ModuleType) -> None:
+    """In the documents, and in the advice of errors and checks."""
+    commands = generate.commands()
+    texts = [*PAGES, *generate.SOURCES.rglob("*.py"), *(ROOT / "deploy").rglob("*.y*ml"), ROOT / "deploy" / "init"]
+    unknown = set()
+    for file in texts:
+        for named in _COMMAND.findall(file.read_text(encoding="utf-8")):
+            words = tuple(named.split())
+            if not any(words[: len(command)] == command or command[: len(words)] == words for command in commands):
+                unknown.add((str(file.relative_to(ROOT)), named))
+    assert unknown == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

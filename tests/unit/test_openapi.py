@@ -19,6 +19,7 @@ def test_operation_ids_are_stable_and_schemas_are_named() -> None:
     ]
     ids = [operation["operationId"] for operation in operations]
     assert len(ids) == len(set(ids))
+    assert [operation["operationId"] for operation in operations if not operation.get("description")] == []
     for operation in operations:
         for response in operation["responses"].values():
             for content in response.get("content", {}).values():

@@ -127,6 +127,13 @@ class ObjectStore:
                     yield chunk
                 return
 
+    async def sha256(self, key: str) -> str:
+        """Of what lies there, read to its end in bounded memory."""
+        digest = hashlib.sha256()
+        async for chunk in self.stream(key):
+            digest.update(chunk)
+        return digest.hexdigest()
+
     async def _range(self, key: str, start: int, end: int) -> bytes:
         """Raises _NoRanges if the server sends the whole object instead, as the small S3 server of rclone does."""
         try:
@@ -175,6 +182,12 @@ class ObjectStore:
         await self._guard("upload", put)
         sha256 = await asyncio.to_thread(sha256_of_file, path)
         return StoredObject(key, sha256, path.stat().st_size)
+
+    async def sync(self, key: str) -> None:
+        """Wait until a written object would outlive a power cut. S3 answers no sooner; a directory does."""
+        if isinstance(self._backend, LocalStore):
+            root = Path(str(self._backend.prefix))
+            await self._guard("sync", asyncio.to_thread(_sync, root, root / key))
 
     async def download(self, key: str, path: Path) -> None:
         """Write an object to a local file; the file appears only when it is whole."""
@@ -226,6 +239,18 @@ class ObjectStore:
                 raise _translated(error) from error
 
 
+def _sync(root: Path, file: Path) -> None:
+    """The file, and the folders that name it."""
+    for path in (file, *file.parents):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if path == root:
+            return
+
+
 def _part_bytes(size_bytes: int) -> int:
     return max(_CHUNK_BYTES, -(-size_bytes // _MOST_PARTS))
 
@@ -245,6 +270,19 @@ def open_object_store(settings: ObjectStoreSettings, registry: CollectorRegistry
     backend = _backend(settings)
     copy_limit_bytes = _S3_COPY_BYTES if isinstance(backend, S3Store) else None
     return ObjectStore(backend, store_metrics(registry), copy_limit_bytes)
+
+
+def overlap(one: ObjectStoreSettings, other: ObjectStoreSettings) -> bool:
+    """Whether one of two places lies within the other, as far as their addresses tell."""
+    first, second = _place(one), _place(other)
+    return all(mine == theirs for mine, theirs in zip(first, second, strict=False))
+
+
+def _place(settings: ObjectStoreSettings) -> tuple[str, ...]:
+    scheme, _, path = settings.url.partition("://")
+    if scheme == "file":
+        return (scheme, *Path(path).resolve().parts)
+    return (scheme, settings.endpoint or "", *filter(None, path.split("/")))
 
 
 def _backend(settings: ObjectStoreSettings) -> _Backend:

@@ -1,1 +1,1 @@
-"""Commands that need the database itself: migrate, first key."""
+"""Commands that need the data itself: migrate, first key, bucket, backups and their schedule."""

@@ -10,7 +10,7 @@ import typer
 
 from tidemill.admin.schedule import run_schedule
 from tidemill.admin.site import site
-from tidemill.admin.tables import backup_row, checked_table, drill_table, made_lines
+from tidemill.admin.tables import backup_row, checked_table, drill_table, made_lines, restored_lines
 from tidemill.admin.work import Work, check_live_store, work_on
 from tidemill.backup.sealing import new_identity
 from tidemill.backup.target import LATEST
@@ -68,7 +68,7 @@ def backup(
     made = _work(data_dir, to, lambda work: work.back_up())
     show(made.manifest, lambda: made_lines(made))
     if made.manifest.missing_count:
-        stderr().print(f"[bold red]The store lacks {made.manifest.missing_count} objects that rows name.[/]")
+        stderr().print(f"The store lacks {made.manifest.missing_count} objects that rows name.", style="bold red")
         raise typer.Exit(FAILURE)
 
 
@@ -76,11 +76,7 @@ def backup(
 def backups(at: Place = None, data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> None:
     """List the backups, newest first."""
     state.output = output
-
-    async def manifests(work: Work) -> list[Any]:
-        return [await work.target.manifest(each) for each in reversed(await work.target.ids())]
-
-    found = _work(data_dir, at, manifests)
+    found = _work(data_dir, at, lambda work: work.backups())
     columns = ("id", "environment", "made", "tidemill", "schema", "objects", "copied", "size", "golden", "encrypted")
     show(found, lambda: make_table(None, *columns, rows=map(backup_row, found)))
 
@@ -111,15 +107,15 @@ def restore(
         ),
     ] = False,
     data_dir: DataDir = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Restore a backup, with every hash verified, then migrate. Run it again if it breaks off.
 
     The stack must be empty (exit 3) and its processes stopped (exit 5); with --data-dir the folder may be new.
     """
+    state.output = output
     restored = _work(data_dir, at, lambda work: work.restore(backup_id, replace), for_restore=True)
-    typer.echo(f"Restored both databases and {restored.objects} objects ({restored.size_bytes} bytes).")
-    if restored.migrated:
-        typer.echo("The backup was older; its schema was migrated.")
+    show(asdict(restored), lambda: restored_lines(restored))
 
 
 @app.command(name="restore-drill")

@@ -2,6 +2,7 @@
 
 import importlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Unavailable
@@ -34,34 +35,24 @@ def ensure_bucket(settings: ObjectStoreSettings, wait_seconds: float = _WAIT_SEC
 
 
 def _ensure(client: Any, bucket: str) -> bool:
-    if _exists(client, bucket):
+    if _ask(lambda: client.head_bucket(Bucket=bucket), _ABSENT, "access to the bucket"):
         return False
-    errors = importlib.import_module("botocore.exceptions")
-    try:
-        client.create_bucket(Bucket=bucket)
-    except errors.ClientError as error:
-        if _code(error) in _PRESENT:
-            return False
-        raise Unavailable(
-            "bucket_refused", f"The object store refused to create the bucket ({_code(error)})."
-        ) from None
-    except errors.BotoCoreError as error:
-        raise _away(error) from None
-    return True
+    return _ask(lambda: client.create_bucket(Bucket=bucket), _PRESENT, "to create the bucket")
 
 
-def _exists(client: Any, bucket: str) -> bool:
+def _ask(call: Callable[[], object], means_no: frozenset[str], asked: str) -> bool:
+    """True if the store did it, False if it answered with a code of ``means_no``. Raises Unavailable for any other."""
     errors = importlib.import_module("botocore.exceptions")
     try:
-        client.head_bucket(Bucket=bucket)
+        call()
     except errors.ClientError as error:
-        if _code(error) in _ABSENT:
+        if _code(error) in means_no:
             return False
-        raise Unavailable(
-            "bucket_refused", f"The object store refused access to the bucket ({_code(error)})."
-        ) from None
+        raise Unavailable("bucket_refused", f"The object store refused {asked} ({_code(error)}).") from None
     except errors.BotoCoreError as error:
-        raise _away(error) from None
+        raise Unavailable(
+            "object_store_unavailable", f"The object store does not answer ({type(error).__name__})."
+        ) from None
     return True
 
 
@@ -82,7 +73,3 @@ def _client(settings: ObjectStoreSettings) -> Any:
 
 def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
-
-
-def _away(error: Exception) -> Unavailable:
-    return Unavailable("object_store_unavailable", f"The object store does not answer ({type(error).__name__}).")

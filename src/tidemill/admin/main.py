@@ -13,6 +13,7 @@ from tidemill.admin.bucket import ensure_bucket
 from tidemill.admin.keys import KeyFile, adopt_key
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key
+from tidemill.cli.context import report
 from tidemill.db.engine import create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate as run_migrations
 from tidemill.kit.errors import Invalid, TidemillError
@@ -93,7 +94,7 @@ async def _create(settings: Settings, new: NewKey) -> str:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill admin")
     except TidemillError as error:
-        typer.echo(f"{error.title}: {error.detail}", err=True)
+        report(error)
         sys.exit(exit_code_of(error))

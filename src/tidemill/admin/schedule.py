@@ -98,16 +98,14 @@ class BackupSchedule:
         await self._remember()
         while True:
             turn = self._next()
-            if turn is None:
-                await asyncio.sleep(_LONGEST_SLEEP_SECONDS)
-                continue
-            next_at = turn.next_at()
-            assert next_at is not None
-            wait_seconds = (next_at - utc_now()).total_seconds()
-            if wait_seconds > 0:
-                await asyncio.sleep(min(wait_seconds, _LONGEST_SLEEP_SECONDS))
-            else:
+            next_at = None if turn is None else turn.next_at()
+            if turn is not None and next_at is not None and next_at <= utc_now():
                 await self.take(turn)
+                continue
+            wait_seconds = _LONGEST_SLEEP_SECONDS if next_at is None else (next_at - utc_now()).total_seconds()
+            await asyncio.sleep(min(max(wait_seconds, 0), _LONGEST_SLEEP_SECONDS))
+            with contextlib.suppress(SQLAlchemyError, TidemillError):  # the database may be away just now
+                await self.look()
 
     def _next(self) -> Turn | None:
         """The backup goes first when both are due; a drill needs a backup."""
@@ -149,15 +147,20 @@ class BackupSchedule:
         """Go on where the last process left off. A database that is away is waited for."""
         while True:
             try:
-                for turn in self.turns:
-                    run = await self._last_success(turn.kind)
-                    turn.last_success = None if run is None else run.finished_at
-                    self._metrics.remembered(turn.kind, run)
+                await self.look()
             except (SQLAlchemyError, TidemillError) as error:
                 log.warning("The database is away", extra={"error_type": type(error).__name__})
                 await asyncio.sleep(_FIRST_WAIT.total_seconds() / 6)
             else:
                 return
+
+    async def look(self) -> None:
+        """What was done meanwhile, by the process before or by hand."""
+        for turn in self.turns:
+            run = await self._last_success(turn.kind)
+            if run is not None and (turn.last_success is None or run.finished_at > turn.last_success):
+                turn.succeeded(run.finished_at)
+                self._metrics.remembered(turn.kind, run)
 
     async def _last_success(self, kind: Kind) -> BackupRun | None:
         stack = stack_of(self._work.settings)

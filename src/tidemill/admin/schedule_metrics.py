@@ -50,10 +50,8 @@ class BackupMetrics:
             registry=registry,
         )
 
-    def remembered(self, kind: Kind, run: BackupRun | None) -> None:
+    def remembered(self, kind: Kind, run: BackupRun) -> None:
         """What the database knows of the last success."""
-        if run is None:
-            return
         if kind == "drill":
             self._drill_success.set(run.finished_at.timestamp())
             return

@@ -7,24 +7,18 @@ from rich.table import Table
 
 from tidemill.admin.drill import DrillResult
 from tidemill.backup.create import Made
-from tidemill.backup.manifest import Manifest
+from tidemill.backup.manifest import DamagedBackup, Manifest
+from tidemill.backup.restore import Restored
 from tidemill.backup.verify import Checked
 from tidemill.cli.context import make_table
+from tidemill.kit.sizes import format_size
 
 _MOST_SHOWN = 50
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def size_text(size_bytes: float) -> str:
-    """In decimal units, such as ``1.5 MB``."""
-    for unit in _UNITS[:-1]:
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} {_UNITS[-1]}"
-
-
-def backup_row(manifest: Manifest) -> tuple[Any, ...]:
+def backup_row(manifest: Manifest | DamagedBackup) -> tuple[Any, ...]:
+    if isinstance(manifest, DamagedBackup):
+        return (manifest.id, f"damaged ({manifest.damaged})", *[None] * 8)
     return (
         manifest.id,
         manifest.environment,
@@ -33,7 +27,7 @@ def backup_row(manifest: Manifest) -> tuple[Any, ...]:
         manifest.dump_of("tidemill").schema_revision,
         manifest.objects.count,
         manifest.objects.copied_count,
-        size_text(manifest.size_bytes),
+        format_size(manifest.size_bytes),
         manifest.golden.rows,
         "yes" if manifest.recipient else "no",
     )
@@ -43,17 +37,24 @@ def made_lines(made: Made) -> list[str]:
     manifest, objects = made.manifest, made.manifest.objects
     seconds = (manifest.finished_at - manifest.created_at).total_seconds()
     return [
-        f"Backup {manifest.id} of {size_text(manifest.size_bytes)} after {seconds:.1f} s.",
-        f"  {objects.count} objects, {objects.copied_count} of them new ({size_text(objects.copied_bytes)})",
+        f"Backup {manifest.id} of {format_size(manifest.size_bytes)} after {seconds:.1f} s.",
+        f"  {objects.count} objects, {objects.copied_count} of them new ({format_size(objects.copied_bytes)})",
         f"  {manifest.golden.rows} golden predictions of {manifest.golden.versions} model versions",
         f"  {'encrypted for ' + manifest.recipient if manifest.recipient else 'not encrypted'}",
         *([f"  {len(made.pruned)} older backups removed"] if made.pruned else []),
     ]
 
 
+def restored_lines(restored: Restored) -> list[str]:
+    written = f"Restored both databases and {restored.objects} objects ({format_size(restored.size_bytes)})."
+    return [written, *(["The backup was older; its schema was migrated."] if restored.migrated else [])]
+
+
 def checked_table(title: str, checked: Checked) -> Iterable[str | Table]:
-    summary = f"{title}: {checked.checked_count} checked ({size_text(checked.checked_bytes)}), "
+    summary = f"{title}: {checked.checked_count} checked ({format_size(checked.checked_bytes)}), "
     yield summary + ("all well." if checked.ok else f"{checked.finding_count} wrong.")
+    if not checked.unsealed:
+        yield "Compared as stored: without the identity nothing could be decrypted."
     if not checked.ok:
         rows = [(finding.what, finding.wrong) for finding in checked.findings[:_MOST_SHOWN]]
         yield make_table(None, "what", "is", rows=rows)

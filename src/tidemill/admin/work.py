@@ -7,15 +7,16 @@ from pathlib import Path
 
 from tidemill.admin.drill import Drill, DrillResult
 from tidemill.backup.create import Made, Say, create_backup
-from tidemill.backup.manifest import Manifest
+from tidemill.backup.manifest import DamagedBackup, Manifest
 from tidemill.backup.record import Outcome, recorded
 from tidemill.backup.restore import Restore, Restored
 from tidemill.backup.sealing import Keys, read_keys
 from tidemill.backup.stack import Stack, stack_of
-from tidemill.backup.target import BackupTarget, open_target
+from tidemill.backup.target import BackupTarget, open_target, refuse_overlap
 from tidemill.backup.verify import Checked, check_store, verify_backup
 from tidemill.db.engine import create_session_factory
 from tidemill.jobs.scratch import ScratchSpace
+from tidemill.kit.errors import Invalid, NotFound
 from tidemill.settings.model import Settings
 
 
@@ -29,6 +30,7 @@ class Work:
     say: Say
 
     async def back_up(self) -> Made:
+        refuse_overlap(self.settings)
         stack = stack_of(self.settings)
         async with stack.engine() as engine, scratch(self.settings) as folder:
             return await recorded(
@@ -59,6 +61,16 @@ class Work:
 
     async def _drill(self, stack: Stack, name: str, folder: Path) -> DrillResult:
         return await Drill(stack, self.target, await self.manifest(name), self.keys, folder, self.say).run()
+
+    async def backups(self) -> list[Manifest | DamagedBackup]:
+        """Newest first; one that cannot be read hides none of the others."""
+        return [await self._described(backup_id) for backup_id in reversed(await self.target.ids())]
+
+    async def _described(self, backup_id: str) -> Manifest | DamagedBackup:
+        try:
+            return await self.target.manifest(backup_id)
+        except (Invalid, NotFound) as error:
+            return DamagedBackup(id=backup_id, damaged=error.code)
 
     async def manifest(self, name: str) -> Manifest:
         """Of an id or ``latest``. Raises NotFound."""

@@ -12,13 +12,10 @@ from tidemill.backup.index import ObjectIndex
 from tidemill.backup.manifest import ObjectLine
 from tidemill.backup.references import PASSING
 from tidemill.backup.sealing import Keys, sha256_and_size
+from tidemill.backup.side_by_side import BATCH, SideBySide
 from tidemill.backup.target import BackupTarget, object_key
 from tidemill.kit.errors import NotFound
 from tidemill.kit.ids import uuid7
-
-_BATCH = 64
-_SIDE_BY_SIDE = 8
-_LARGE_BYTES = 64 * 2**20
 
 
 @dataclass
@@ -39,8 +36,7 @@ class ObjectCopier:
         self._keys = keys
         self._index = index
         self._folder = folder
-        self._side_by_side = asyncio.Semaphore(_SIDE_BY_SIDE)
-        self._large = asyncio.Lock()  # one large object at a time, so that scratch needs room for one
+        self._side_by_side = SideBySide()
         self.counts = CopyCounts()
 
     async def copy_all(self, list_file: Path) -> CopyCounts:
@@ -68,11 +64,8 @@ class ObjectCopier:
         same = known is not None and (known.etag, known.size_bytes) == (entry.etag, entry.size_bytes)
         if known is not None and entry.etag is not None and same and self._is_held(known):
             return known
-        async with self._side_by_side:
-            if entry.size_bytes < _LARGE_BYTES:
-                return await self._read_and_store(entry)
-            async with self._large:
-                return await self._read_and_store(entry)
+        async with self._side_by_side.room_for(entry.size_bytes):
+            return await self._read_and_store(entry)
 
     async def _read_and_store(self, entry: StoreEntry) -> ObjectLine | None:
         """None for an artifact that was deleted meanwhile, and for an object that is not what its row says."""
@@ -113,6 +106,7 @@ class ObjectCopier:
         key = object_key(stored_sha256)
         if self._index.present_size(key) != stored_size:  # else of a backup that broke off: uploads are whole or absent
             await self._target.store.upload(key, sealed)
+            await self._target.store.sync(key)
             self.counts.copied_count += 1
             self.counts.copied_bytes += stored_size
         return stored_sha256, stored_size
@@ -128,7 +122,7 @@ async def _batches(source: ObjectStore) -> AsyncIterator[list[StoreEntry]]:
         if entry.key.startswith(PASSING):
             continue
         batch.append(entry)
-        if len(batch) == _BATCH:
+        if len(batch) == BATCH:
             yield batch
             batch = []
     if batch:

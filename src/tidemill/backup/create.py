@@ -42,7 +42,7 @@ from tidemill.db import locks
 from tidemill.db.engine import create_session_factory
 from tidemill.db.locks import HeldLock
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Conflict, Unavailable
+from tidemill.kit.errors import Conflict, Invalid, NotFound, Unavailable
 
 _WAIT_FOR_COLLECTORS_SECONDS = 300
 _POLL_SECONDS = 0.5
@@ -87,8 +87,9 @@ async def _create(backup: "_Backup", engine: AsyncEngine, lock: HeldLock) -> Mad
 
 
 def _new_id() -> str:
-    """Sorts by time, to the second; at random within it."""
-    return f"{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    """Sorts by time: the microseconds come first in what follows the second."""
+    now = utc_now()
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)[0]}"
 
 
 @contextlib.asynccontextmanager
@@ -158,12 +159,20 @@ class _Backup:
         )
 
     async def _load_newest(self, index: ObjectIndex) -> None:
-        """What the newest backup holds need not be copied again, if it was made for the same recipient."""
+        """What the newest backup holds need not be copied again, if it was made for the same recipient.
+
+        A damaged one is passed over: it must not keep the next one from being made.
+        """
         await index.add_present(self.target.objects())
-        ids = await self.target.ids()
-        if not ids:
-            return
-        newest = await self.target.manifest(ids[-1])
+        for backup_id in reversed(await self.target.ids()):
+            try:
+                await self._load(await self.target.manifest(backup_id), index)
+            except (Invalid, NotFound):
+                self.say(f"passing over backup {backup_id}, which is damaged")
+            else:
+                return
+
+    async def _load(self, newest: Manifest, index: ObjectIndex) -> None:
         if newest.environment != self.stack.settings.environment:
             raise Conflict(
                 "backup_target_foreign",

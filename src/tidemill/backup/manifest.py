@@ -12,6 +12,8 @@ FORMAT = 1
 MAX_MISSING_NAMED = 1000
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Bytes = Annotated[int, Field(ge=0)]
+_FileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.]*$")]
+"""No way out of the folder that it is put into: whoever can write to the target can write a manifest."""
 
 
 class Record(BaseModel):
@@ -21,7 +23,7 @@ class Record(BaseModel):
 class StoredFile(Record):
     """A file of a backup: as it is, and as it lies in the target (encrypted, or the same)."""
 
-    name: str
+    name: _FileName
     """Below the backup's own folder."""
     sha256: _Sha256
     size_bytes: _Bytes
@@ -101,6 +103,14 @@ class Manifest(Record):
 
     def dump_of(self, name: str) -> DatabaseDump:
         return next(dump for dump in self.databases if dump.name == name)
+
+
+class DamagedBackup(Record):
+    """A backup whose manifest cannot be read."""
+
+    id: str
+    damaged: str
+    """Code of the error."""
 
 
 class _Sealed(Record):

@@ -24,6 +24,7 @@ from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine
 from tidemill.backup.references import PASSING
 from tidemill.backup.sealing import Keys, sha256_and_size
+from tidemill.backup.side_by_side import SideBySide, batches
 from tidemill.backup.stack import Stack, as_role
 from tidemill.backup.target import BackupTarget, found_file, found_object
 from tidemill.db.migrate import alembic_config, migrate
@@ -31,9 +32,6 @@ from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
 from tidemill.settings.model import DatabaseSettings
 
-_SIDE_BY_SIDE = 8
-_BATCH = 64
-_LARGE_BYTES = 64 * 2**20
 _UPGRADE_TIMEOUT_SECONDS = 1800
 _NO_KEYS = Keys(None, None)
 
@@ -153,33 +151,20 @@ class _ObjectWriter:
     def __init__(self, restore: Restore, present: ObjectIndex) -> None:
         self._restore = restore
         self._present = present
-        self._side_by_side = asyncio.Semaphore(_SIDE_BY_SIDE)
-        self._large = asyncio.Lock()
+        self._side_by_side = SideBySide()
         self._count = self._size_bytes = 0
 
     async def write_all(self, listed: Path) -> tuple[int, int]:
         """How many objects were written, and their bytes."""
-        batch: list[ObjectLine] = []
-        for line in read_lines(listed):
-            batch.append(line)
-            if len(batch) == _BATCH:
-                await self._write_batch(batch)
-                batch = []
-        await self._write_batch(batch)
+        for batch in batches(read_lines(listed)):
+            async with asyncio.TaskGroup() as group:
+                for line in batch:
+                    group.create_task(self._write(line))
         return self._count, self._size_bytes
 
-    async def _write_batch(self, batch: list[ObjectLine]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for line in batch:
-                group.create_task(self._write(line))
-
     async def _write(self, line: ObjectLine) -> None:
-        async with self._side_by_side:
-            if line.size_bytes < _LARGE_BYTES:
-                await self._fetch_and_put(line)
-            else:
-                async with self._large:
-                    await self._fetch_and_put(line)
+        async with self._side_by_side.room_for(line.size_bytes):
+            await self._fetch_and_put(line)
 
     async def _fetch_and_put(self, line: ObjectLine) -> None:
         restore, path = self._restore, self._restore.folder / uuid7().hex

@@ -1,5 +1,6 @@
 """Which backups are kept, and removing the others with the objects that only they named."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 from tidemill.adapters.object_store import StoreEntry
 from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.sealing import Keys
-from tidemill.backup.target import BACKUPS, BackupTarget, found_file, object_key
+from tidemill.backup.target import BackupTarget, backup_of, found_file, object_key
 from tidemill.kit.clock import utc_now
+from tidemill.kit.errors import Invalid, NotFound
 from tidemill.settings.model import BackupSettings
 
 _GRACE = timedelta(days=1)
@@ -37,7 +39,8 @@ async def prune(target: BackupTarget, settings: BackupSettings, folder: Path) ->
     """Remove what is not to be kept; the ids of the backups that went.
 
     Manifests go first, so that whatever breaks off leaves no backup that lacks something. Objects and broken-off
-    backups younger than a day stay: they may belong to one under way.
+    backups younger than a day stay: they may belong to one under way. While a kept backup is damaged, nobody knows
+    which objects it needs, so all of them stay.
     """
     ids = await target.ids()
     kept = to_keep(ids, settings)
@@ -47,15 +50,16 @@ async def prune(target: BackupTarget, settings: BackupSettings, folder: Path) ->
     before = utc_now() - _GRACE
     await _delete(target, await _leftovers(target, kept, set(gone), before))
     if gone:
-        await _delete(target, await _unnamed_objects(target, kept, before, folder))
+        with contextlib.suppress(Invalid, NotFound):
+            await _delete(target, await _unnamed_objects(target, kept, before, folder))
     return gone
 
 
 async def _leftovers(target: BackupTarget, kept: set[str], gone: set[str], before: datetime) -> list[str]:
     """Files of the removed backups, and old ones of backups that were never finished."""
     keys = []
-    async for entry in target.store.entries(BACKUPS):
-        backup_id = entry.key.split("/")[1]
+    async for entry in target.files():
+        backup_id = backup_of(entry.key)
         if backup_id in gone or (backup_id not in kept and entry.modified_at < before):
             keys.append(entry.key)
     return keys

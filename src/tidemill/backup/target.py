@@ -5,21 +5,23 @@
 """
 
 import asyncio
-import hashlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store
+from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store, overlap
 from tidemill.backup.manifest import Manifest, ObjectLine, StoredFile, decode_manifest, encode_manifest
 from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.kit.errors import Invalid, NotFound
-from tidemill.settings.model import BackupSettings
+from tidemill.settings.model import BackupSettings, Settings
 
 LATEST = "latest"
 BACKUPS = "backups/"
 OBJECTS = "objects/"
 _MANIFEST = "manifest.json"
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_OBJECT_KEY = re.compile(OBJECTS + r"[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class BackupTarget:
 
     async def ids(self) -> list[str]:
         """Of all backups that are whole, oldest first."""
-        keys = [entry.key async for entry in self.store.entries(BACKUPS)]
-        return sorted(key.split("/")[1] for key in keys if key.endswith("/" + _MANIFEST) and key.count("/") == 2)
+        found = [entry.key async for entry in self.files() if entry.key.endswith("/" + _MANIFEST)]
+        return sorted(backup_of(key) for key in found)
 
     async def resolve(self, name: str) -> str:
         """The id that ``name``, an id or ``latest``, means. Raises NotFound."""
@@ -54,14 +56,19 @@ class BackupTarget:
 
     async def manifest(self, backup_id: str) -> Manifest:
         """Raises NotFound, and Invalid when it is damaged."""
-        manifest = decode_manifest(await self.store.get(file_key(backup_id, _MANIFEST)))
+        try:
+            manifest = decode_manifest(await self.store.get(file_key(backup_id, _MANIFEST)))
+        except Invalid as error:
+            raise Invalid(error.code, f"Backup {backup_id}: {error.detail}") from None
         if manifest.id != backup_id:
             raise Invalid("manifest_damaged", "The manifest is that of another backup.")
         return manifest
 
     async def write_manifest(self, manifest: Manifest) -> None:
         """The last step: from here on it is a backup."""
-        await self.store.put(file_key(manifest.id, _MANIFEST), encode_manifest(manifest))
+        key = file_key(manifest.id, _MANIFEST)
+        await self.store.put(key, encode_manifest(manifest))
+        await self.store.sync(key)
 
     async def remove_manifest(self, backup_id: str) -> None:
         """From here on it is none any more."""
@@ -72,6 +79,7 @@ class BackupTarget:
         sha256, size_bytes = await asyncio.to_thread(sha256_and_size, path)
         sealed = await asyncio.to_thread(keys.seal, path, path.with_name(path.name + ".age"))
         stored = await self.store.upload(file_key(backup_id, path.name), sealed)
+        await self.store.sync(stored.key)
         if sealed != path:
             sealed.unlink()
         return StoredFile(
@@ -93,20 +101,26 @@ class BackupTarget:
         finally:
             stored.unlink(missing_ok=True)
 
-    async def stored_sha256(self, key: str) -> str:
-        """Of what lies at ``key``, read to its end. Raises NotFound."""
-        digest = hashlib.sha256()
-        async for chunk in self.store.stream(key):
-            digest.update(chunk)
-        return digest.hexdigest()
+    async def files(self) -> AsyncIterator[StoreEntry]:
+        """What belongs to single backups, whole or broken off; nothing that somebody else put beside them."""
+        async for entry in self.store.entries(BACKUPS):
+            if entry.key.count("/") == 2 and _ID.fullmatch(backup_of(entry.key)):
+                yield entry
 
-    def objects(self) -> AsyncIterator[StoreEntry]:
-        """The bytes of all objects of all backups."""
-        return self.store.entries(OBJECTS)
+    async def objects(self) -> AsyncIterator[StoreEntry]:
+        """The bytes of all objects of all backups; nothing that somebody else put beside them."""
+        async for entry in self.store.entries(OBJECTS):
+            if _OBJECT_KEY.fullmatch(entry.key):
+                yield entry
 
 
 def file_key(backup_id: str, name: str) -> str:
     return f"{BACKUPS}{backup_id}/{name}"
+
+
+def backup_of(key: str) -> str:
+    """Id of the backup that a file belongs to."""
+    return key.split("/")[1]
 
 
 def object_key(stored_sha256: str) -> str:
@@ -122,6 +136,14 @@ def found_file(manifest: Manifest, file: StoredFile) -> Found:
     """One of a backup's own files. The list of objects is readable, so that pruning needs no key."""
     recipient = None if file == manifest.objects.list else manifest.recipient
     return Found(file_key(manifest.id, file.name), file.sha256, file.stored_sha256, recipient)
+
+
+def refuse_overlap(settings: Settings) -> None:
+    """Raises Invalid when backups would lie in their own object store or around it, and be taken for objects."""
+    if overlap(settings.backup, settings.object_store):
+        raise Invalid(
+            "backup_place_overlaps", "Backups need a place apart from the object store, not in it or around it."
+        )
 
 
 def open_target(settings: BackupSettings) -> BackupTarget:

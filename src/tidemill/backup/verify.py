@@ -1,8 +1,7 @@
 """Reading a backup back, and checking that a live store has everything that rows name."""
 
 import asyncio
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +12,12 @@ from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine, StoredFile
 from tidemill.backup.references import NamedObject, named_objects
 from tidemill.backup.sealing import Keys
+from tidemill.backup.side_by_side import SIDE_BY_SIDE, batches
 from tidemill.backup.stack import Stack
 from tidemill.backup.target import BackupTarget, Found, found_file, found_object
 from tidemill.kit.errors import Invalid, NotFound, Unavailable
 
 MAX_FINDINGS = 1000
-_BATCH = 64
-_SIDE_BY_SIDE = 8
 _NO_KEYS = Keys(None, None)
 Wrong = Literal["missing", "damaged", "unreadable"]
 
@@ -41,6 +39,8 @@ class Checked:
     checked_bytes: int
     findings: list[Finding]
     finding_count: int
+    unsealed: bool = True
+    """Whether what is encrypted was decrypted too."""
 
     @property
     def ok(self) -> bool:
@@ -86,7 +86,7 @@ async def _verify(check: "_Verification") -> Checked:
     listed = check.folder / manifest.objects.list.name
     if listed.exists():
         await check.objects(listed)
-    return check.tally.result()
+    return replace(check.tally.result(), unsealed=check.can_unseal)
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class _Verification:
     tally: _Tally
 
     @property
-    def _can_unseal(self) -> bool:
+    def can_unseal(self) -> bool:
         return self.manifest.recipient is None or self.keys.identity is not None
 
     async def file(self, file: StoredFile) -> Wrong | None:
         found = found_file(self.manifest, file)
         path = self.folder / file.name
-        if found.recipient is not None and not self._can_unseal:
+        if found.recipient is not None and not self.can_unseal:
             return await self._as_stored(found)
         try:
             await self.target.fetch(found, path, self.keys)
@@ -125,31 +125,23 @@ class _Verification:
         return None
 
     async def objects(self, listed: Path) -> None:
-        lines = await asyncio.to_thread(lambda: read_lines(listed))
-        limit = asyncio.Semaphore(_SIDE_BY_SIDE)
+        limit = asyncio.Semaphore(SIDE_BY_SIDE)
 
         async def one(line: ObjectLine) -> None:
             async with limit:
                 self.tally.looked_at(line.key, line.size_bytes, await self._object(line))
 
-        batch: list[ObjectLine] = []
-        for line in lines:
-            batch.append(line)
-            if len(batch) == _BATCH:
-                await asyncio.gather(*map(one, batch))
-                batch = []
-        await asyncio.gather(*map(one, batch))
+        for batch in batches(read_lines(listed)):
+            async with asyncio.TaskGroup() as group:
+                for line in batch:
+                    group.create_task(one(line))
 
     async def _object(self, line: ObjectLine) -> Wrong | None:
         """What lies there is compared as stored: age authenticates, so the same bytes unseal to the same object."""
         return await self._as_stored(found_object(self.manifest, line))
 
     async def _as_stored(self, found: Found) -> Wrong | None:
-        try:
-            same = await self.target.stored_sha256(found.key) == found.stored_sha256
-        except NotFound:
-            return "missing"
-        return None if same else "damaged"
+        return await _read(self.target.store, found.key, found.stored_sha256)
 
 
 async def check_store(stack: Stack, folder: Path, read: bool) -> Checked:
@@ -182,10 +174,7 @@ def _difference(named: NamedObject, present: int | None) -> Wrong | None:
 
 
 async def _read(store: ObjectStore, key: str, sha256: str) -> Wrong | None:
-    digest = hashlib.sha256()
     try:
-        async for chunk in store.stream(key):
-            digest.update(chunk)
+        return None if await store.sha256(key) == sha256 else "damaged"
     except NotFound:
         return "missing"
-    return None if digest.hexdigest() == sha256 else "damaged"

@@ -12,14 +12,16 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tidemill.client import Tidemill
-from tidemill.kit.errors import Invalid
+from tidemill.kit.errors import Forbidden, Invalid, TidemillError
 
 M = TypeVar("M", bound=BaseModel)
 
 KEY_FILE = "admin.key"
 ADDRESSES_FILE = "addresses.json"
+_MAX_PROBLEMS_SHOWN = 100
 
 
 class Output(StrEnum):
@@ -38,16 +40,29 @@ state = _State()
 
 
 def stdout() -> Console:
-    """For data. Wide when it is not a terminal, so that pipes see whole lines."""
-    return Console(width=None if os.isatty(1) else 200, soft_wrap=False, highlight=False)
+    """For data, which is printed as it is: square brackets in it are no markup. Wide when it is not a terminal."""
+    return Console(width=None if os.isatty(1) else 200, soft_wrap=False, highlight=False, markup=False)
 
 
 def stderr() -> Console:
-    """For talk and progress."""
-    return Console(stderr=True, highlight=False)
+    """For talk and progress; what is said may hold names with square brackets, which are no markup."""
+    return Console(stderr=True, highlight=False, markup=False)
 
 
-def client() -> Tidemill:
+def report(error: TidemillError) -> None:
+    """Say on stderr what went wrong and where."""
+    console = stderr()
+    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail} ", (f"({error.code})", "dim"))
+    console.print(said, soft_wrap=True)
+    for problem in error.problems[:_MAX_PROBLEMS_SHOWN]:
+        console.print(f"  {problem.pointer}: {problem.detail}", soft_wrap=True)
+    if len(error.problems) > _MAX_PROBLEMS_SHOWN:
+        console.print(f"  and {len(error.problems) - _MAX_PROBLEMS_SHOWN} more")
+    for note in getattr(error, "__notes__", []):
+        console.print(f"  {note}", style="dim", soft_wrap=True)
+
+
+def client(timeout_seconds: float = 60) -> Tidemill:
     """A client from ``TIDEMILL_URL`` and ``TIDEMILL_API_KEY``, else from the platform in ``--data-dir``."""
     addresses = _addresses()
     key = os.environ.get("TIDEMILL_API_KEY") or _key_of_data_dir()
@@ -60,6 +75,7 @@ def client() -> Tidemill:
         url=os.environ.get("TIDEMILL_URL") or addresses.get("api"),
         key=key,
         model_server_url=os.environ.get("TIDEMILL_MODEL_SERVER_URL") or addresses.get("model_server"),
+        timeout_seconds=timeout_seconds,
     )
 
 
@@ -80,14 +96,14 @@ def show(data: BaseModel | Sequence[BaseModel] | Any, table: Callable[[], Table 
     made = table()
     console = stdout()
     for part in [made] if isinstance(made, (Table, str)) else made:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def make_table(title: str | None, *columns: str, rows: Iterable[Sequence[Any]]) -> Table:
-    """A table of text; None is shown as a dash, numbers with up to four decimals, moments in UTC to the second."""
+    """A table of text as it is; None is a dash, numbers have up to four decimals, moments are UTC to the second."""
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(cell_text(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else cell_text(cell) for cell in row))
     return table
 
 
@@ -120,10 +136,24 @@ def _plain(data: Any) -> Any:
 
 
 def _addresses() -> dict[str, str]:
-    file = state.data_dir / ADDRESSES_FILE
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
+    text = _read(state.data_dir / ADDRESSES_FILE)
+    try:
+        return dict(json.loads(text)) if text else {}
+    except ValueError:
+        raise Invalid("addresses_damaged", f"{state.data_dir / ADDRESSES_FILE} is damaged; set TIDEMILL_URL.") from None
 
 
 def _key_of_data_dir() -> str | None:
-    file = state.data_dir / KEY_FILE
-    return file.read_text().strip() if file.is_file() else None
+    text = _read(state.data_dir / KEY_FILE)
+    return text.strip() if text else None
+
+
+def _read(file: Path) -> str | None:
+    """A file of the platform's folder, None if there is none. Raises Forbidden if it is somebody else's."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        advice = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
+        raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {advice}.") from None

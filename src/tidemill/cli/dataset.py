@@ -35,7 +35,8 @@ _PUSHED_COLUMNS = 30
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of bytes on stderr, if that is a terminal."""
     console = stderr()
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    title_column = TextColumn("{task.description}", style="bold", markup=False)
+    columns = (title_column, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -84,15 +85,17 @@ def push(
     )
     seconds = parse_duration_seconds(timeout) if timeout else None
     with client() as tidemill:
-        with _bar(f"uploading {file.name}") as on_bytes:
-            accepted = tidemill.datasets.upload(
-                file, name, options=options, new_contract=new_contract, on_bytes=on_bytes
-            )
+        accepted = _upload(tidemill, file, name, options, new_contract)
         if accepted.job_id is not None and not wait:
             show(accepted, lambda: [f"Job {accepted.job_id} reads the file."])
             return
         version = _version_of(tidemill, name, accepted, seconds)
     show(version, lambda: [headline(version), reading(version), *schema_tables(version, _PUSHED_COLUMNS)])
+
+
+def _upload(tidemill: Tidemill, file: Path, name: str, options: IngestOptions, new_contract: bool) -> VersionAccepted:
+    with _bar(f"uploading {file.name}") as on_bytes:
+        return tidemill.datasets.upload(file, name, options=options, new_contract=new_contract, on_bytes=on_bytes)
 
 
 def _version_of(tidemill: Tidemill, name: str, accepted: VersionAccepted, timeout_seconds: float | None) -> Version:

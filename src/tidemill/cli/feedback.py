@@ -40,7 +40,7 @@ def push(
 
 
 def _bar() -> Progress:
-    parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    parts = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*parts, console=stderr())
 
 

@@ -1,12 +1,13 @@
 """The `tidemill` command."""
 
+import copy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.markup import escape
 
 from tidemill import __version__
 from tidemill.cli import (
@@ -24,7 +25,7 @@ from tidemill.cli import (
     processes,
     train,
 )
-from tidemill.cli.context import Output, show, state, stderr
+from tidemill.cli.context import Output, report, show, state
 from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.kit.exit_codes import FAILURE, INTERRUPTED, exit_code_of
 
@@ -47,8 +48,7 @@ app.add_typer(feedback.app, name="feedback")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(config.app, name="config")
 app.add_typer(doctor.app)
-
-_MAX_PROBLEMS_SHOWN = 100
+_SHARED = ("output", "data_dir")
 
 
 @app.callback()
@@ -58,7 +58,7 @@ def options(
         Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder of a platform started by `tidemill up`.")
     ] = Path("tidemill-data"),
 ) -> None:
-    """Options before the command hold for every command."""
+    """These options hold for every command, before it or after it."""
     state.output = output
     state.data_dir = data_dir
 
@@ -69,10 +69,38 @@ def version() -> None:
     show({"version": __version__}, lambda: [__version__])
 
 
+def command_line() -> Any:
+    """All commands, each of which takes the options of the whole command line too."""
+    root = typer.main.get_command(app)
+    _share(root, [_repeated(option) for option in root.params if option.name in _SHARED])
+    return root
+
+
+def _share(group: Any, options: Sequence[Any]) -> None:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            _share(command, options)
+        elif name not in processes.NAMES:
+            command.params.extend(options)
+
+
+def _repeated(option: Any) -> Any:
+    """The same option after the command, where it counts only if it is given."""
+    repeated = copy.copy(option)
+    repeated.default, repeated.envvar, repeated.show_default = None, None, False
+    repeated.expose_value, repeated.callback = False, _remember
+    return repeated
+
+
+def _remember(_context: object, option: Any, value: object) -> None:
+    if value is not None:
+        setattr(state, option.name, value)
+
+
 def main() -> None:
     """Exit 0 ok, 1 failure, 2 usage, 3 refused by a gate, 4 not found, 5 conflict, 124 timeout, 130 interrupted."""
     try:
-        app(standalone_mode=True)
+        command_line()()
     except TidemillError as error:
         report(error)
         sys.exit(exit_code_of(error))
@@ -83,18 +111,6 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
-
-
-def report(error: TidemillError) -> None:
-    """Say on stderr what went wrong and where."""
-    console = stderr()
-    console.print(f"[bold red]{error.title}:[/] {escape(error.detail)} [dim]({error.code})[/]", soft_wrap=True)
-    for problem in error.problems[:_MAX_PROBLEMS_SHOWN]:
-        console.print(f"  {problem.pointer}: {problem.detail}", soft_wrap=True, markup=False)
-    if len(error.problems) > _MAX_PROBLEMS_SHOWN:
-        console.print(f"  and {len(error.problems) - _MAX_PROBLEMS_SHOWN} more")
-    for note in getattr(error, "__notes__", []):
-        console.print(f"  [dim]{escape(note)}[/]")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from rich.table import Table
+from rich.text import Text
 
 from tidemill.cli.context import cell_text, make_table
 from tidemill.schemas.monitoring import Interval, LiveMetric, Quantiles, Report, Slice
@@ -11,18 +12,19 @@ from tidemill.schemas.monitoring import Interval, LiveMetric, Quantiles, Report,
 _DAYS_SHOWN = 31
 _CLASSES_SHOWN = 10
 _SAID = {
-    "within": "[green]within[/]: as good as on the holdout",
-    "above": "[green]above[/]: measurably better than on the holdout",
-    "no_holdout": "[dim]-[/]",
+    "within": ("within", "green", ": as good as on the holdout"),
+    "above": ("above", "green", ": measurably better than on the holdout"),
+    "no_holdout": ("-", "dim", ""),
 }
 
 
-def report_parts(report: Report) -> Iterator[Table | str]:
+def report_parts(report: Report) -> Iterator[Table | Text | str]:
     """Everything a person needs to see of ``report``, from the whole to the parts."""
     content = report.content
-    yield f"[bold]{report.deployment}[/]  {_minute(report.since)} to {_minute(report.until)} UTC  [dim]{report.id}[/]"
+    span = f"  {_minute(report.since)} to {_minute(report.until)} UTC  "
+    yield Text.assemble((report.deployment, "bold"), span, (report.id, "dim"))
     yield _counts(report)
-    yield from (f"[yellow]Note:[/] {note}" for note in content.notes)
+    yield from (_styled("Note:", "yellow", f" {note}") for note in content.notes)
     if len(content.versions) != 1:
         yield from _slice_parts("All versions", content.total)
     for version in content.versions:
@@ -43,18 +45,20 @@ def _counts(report: Report) -> Table:
     return make_table(None, *names, rows=[row])
 
 
-def _slice_parts(title: str, part: Slice) -> Iterator[Table | str]:
+def _slice_parts(title: str, part: Slice) -> Iterator[Table | Text | str]:
     yield ""
-    yield f"[bold]{title}[/]  {part.labelled} of {part.predictions} with truth ({cell_text(part.coverage_percent)}%)"
+    labelled = f"  {part.labelled} of {part.predictions} with truth ({cell_text(part.coverage_percent)}%)"
+    yield _styled(title, "bold", labelled)
     if part.metrics:
         yield _metrics(part)
-    yield from (f"[yellow]Note:[/] {note}" for note in part.notes)
+    yield from (_styled("Note:", "yellow", f" {note}") for note in part.notes)
     if part.invalid_truths:
-        yield f"[yellow]Note:[/] {part.invalid_truths} truths are none that this model could have predicted."
+        told = f" {part.invalid_truths} truths are none that this model could have predicted."
+        yield _styled("Note:", "yellow", told)
     if part.predictions:
-        yield f"[dim]Labelled rows:[/] {part.representativeness.detail}"
+        yield _styled("Labelled rows:", "dim", f" {part.representativeness.detail}")
     if part.label_delay_seconds is not None:
-        yield f"[dim]Label delay:[/] {_delays(part.label_delay_seconds)}"
+        yield _styled("Label delay:", "dim", f" {_delays(part.label_delay_seconds)}")
     if part.distribution.classes:
         yield _classes(part)
     if part.days:
@@ -78,18 +82,24 @@ def _interval(interval: Interval | None) -> str | None:
         return None
     if interval.low is None or interval.high is None:
         return f"{interval.value:.4g}"
-    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]".replace("[", "\\[")
+    return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
-def _verdict(metric: LiveMetric) -> str:
+def _verdict(metric: LiveMetric) -> Text:
     if metric.verdict in _SAID:
-        return _SAID[metric.verdict]
+        return _styled(*_SAID[metric.verdict])
     if metric.verdict == "below":
         slight = metric.difference and abs(metric.difference.value) <= (metric.tolerance or 0)
-        return f"[bold red]below[/]: measurably {'but slightly ' if slight else ''}worse than on the holdout"
+        return _styled(
+            "below", "bold red", f": measurably {'but slightly ' if slight else ''}worse than on the holdout"
+        )
     if metric.labels_needed is None:
-        return "[yellow]not decided[/]: the holdout's own interval is too wide"
-    return f"[yellow]not enough labels[/]: about {metric.labels_needed} needed"
+        return _styled("not decided", "yellow", ": the holdout's own interval is too wide")
+    return _styled("not enough labels", "yellow", f": about {metric.labels_needed} needed")
+
+
+def _styled(word: str, style: str, rest: str) -> Text:
+    return Text.assemble((word, style), rest)
 
 
 def _delays(delays: Quantiles) -> str:

@@ -116,5 +116,11 @@ def _more(rows: list[Row]) -> list[str]:
 
 
 def _bar() -> Progress:
-    parts = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    parts = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*parts, console=stderr(), transient=True)

@@ -8,23 +8,28 @@ from types import TracebackType
 from typing import Any, Self
 
 from tidemill.kit.errors import Unsupported
-from tidemill.schemas.predictions import PredictReply
+from tidemill.schemas.predictions import PredictReply, RowPrediction
 
 Row = dict[str, Any]
 
 
 def flat(reply: PredictReply, rows: Sequence[Row]) -> list[Row]:
-    """Per row: the id, the prediction, a probability per class, the version that answered, and the inputs."""
-    return [
-        {
-            "prediction_id": answer.prediction_id,
-            "prediction": answer.prediction,
-            **{f"probability_{label}": share for label, share in (answer.probabilities or {}).items()},
-            "model": f"{reply.model_name}:{reply.model_version}",
-            **row,
-        }
-        for answer, row in zip(reply.predictions, rows, strict=True)
-    ]
+    """Per row: the id, the prediction, a probability per class, the version that answered, and the inputs.
+
+    An input that is named like one of these is left out.
+    """
+    model = f"{reply.model_name}:{reply.model_version}"
+    return [_beside(answer, model, row) for answer, row in zip(reply.predictions, rows, strict=True)]
+
+
+def _beside(answer: RowPrediction, model: str, row: Row) -> Row:
+    answered = {
+        "prediction_id": answer.prediction_id,
+        "prediction": answer.prediction,
+        **{f"probability_{label}": share for label, share in (answer.probabilities or {}).items()},
+        "model": model,
+    }
+    return answered | {name: value for name, value in row.items() if name not in answered}
 
 
 class ResultFile:

@@ -20,12 +20,12 @@ class JobBar:
         self._console = stderr()
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]{task.fields[title]}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[title]}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
@@ -46,7 +46,7 @@ class JobBar:
         elif event.state is not None:
             self._change(event.state)
         elif event.line is not None and event.line.level in {"warning", "error"}:
-            self._console.print(f"{event.line.level}: {event.line.message}", markup=False, soft_wrap=True)
+            self._console.print(f"{event.line.level}: {event.line.message}", soft_wrap=True)
 
     def _advance(self, progress: JobProgress) -> None:
         self._announce(progress.stage)
@@ -70,7 +70,7 @@ class JobBar:
 
     def _announce(self, stage: str) -> None:
         if not self._console.is_terminal and stage != self._stage:
-            self._console.print(f"{self._title}: {stage}", markup=False, soft_wrap=True)
+            self._console.print(f"{self._title}: {stage}", soft_wrap=True)
         self._stage = stage
 
 
@@ -106,5 +106,5 @@ def _wait(tidemill: Tidemill, job_id: str, timeout_seconds: float | None, on_eve
     try:
         return tidemill.jobs.wait(job_id, timeout_seconds, on_event)
     except KeyboardInterrupt:
-        stderr().print(f"The job goes on. To end it: tidemill job cancel {job_id}", highlight=False)
+        stderr().print(f"The job goes on. To end it: tidemill job cancel {job_id}")
         raise

@@ -23,6 +23,8 @@ OnBytes = Callable[[int, int], None]
 
 
 class Datasets:
+    """``tidemill.datasets``: datasets and their versions."""
+
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
         self._jobs = jobs

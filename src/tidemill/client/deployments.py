@@ -12,6 +12,8 @@ _POLL_SECONDS = 0.3
 
 
 class Deployments:
+    """``tidemill.deployments``: names under which models are served."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
@@ -21,6 +23,7 @@ class Deployments:
         return Deployment.model_validate(answer)
 
     def get(self, name: str) -> Deployment:
+        """What the deployment serves now, and its signature."""
         return Deployment.model_validate(self._transport.request("GET", f"/api/v1/deployments/{name}"))
 
     def list(self) -> Iterator[Deployment]:

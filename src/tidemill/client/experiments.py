@@ -21,6 +21,8 @@ _RUNS = "/api/v1/training-runs"
 
 
 class Experiments:
+    """``tidemill.experiments``: training runs, their reports and leaderboards."""
+
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
         self._jobs = jobs

@@ -11,6 +11,8 @@ Told = FeedbackItem | tuple[str, Label]
 
 
 class Feedback:
+    """``tidemill.feedback``: what turned out to be true about predictions."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -5,6 +5,8 @@ from tidemill.schemas.health import HealthChecks
 
 
 class Health:
+    """``tidemill.health``: how every part of the platform does, for operators."""
+
     def __init__(self, transport: Transport, model_server: Transport) -> None:
         self._transport = transport
         self._model_server = model_server

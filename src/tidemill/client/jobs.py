@@ -22,6 +22,8 @@ OnEvent = Callable[[JobEvent], None]
 
 
 class Jobs:
+    """``tidemill.jobs``: every piece of long work, such as an upload or a training."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -9,6 +9,8 @@ from tidemill.schemas.keys import Key, KeyCreated
 
 
 class Keys:
+    """``tidemill.keys``: API keys; needs the scope ``admin``."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -26,6 +26,8 @@ _ROOT = "/api/v1/models"
 
 
 class Models:
+    """``tidemill.models``: registered models, their versions, aliases and gate decisions."""
+
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
         self._jobs = jobs

@@ -13,6 +13,8 @@ _PATH = "/api/v1/monitoring/reports"
 
 
 class Monitoring:
+    """``tidemill.monitoring``: reports on deployed models."""
+
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
         self._jobs = jobs

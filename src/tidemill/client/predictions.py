@@ -10,6 +10,8 @@ from tidemill.schemas.predictions import Prediction, PredictReply
 
 
 class Predictions:
+    """``tidemill.predictions``: reading back what was predicted; `Tidemill.predict` predicts."""
+
     def __init__(self, transport: Transport, model_server: Transport) -> None:
         self._transport = transport
         self._model_server = model_server

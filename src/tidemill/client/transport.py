@@ -43,6 +43,7 @@ class Transport:
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(timeout_seconds, connect=5))
 
     def close(self) -> None:
+        """Close the connections that are kept open between calls."""
         self._http.close()
 
     def request(
@@ -67,7 +68,8 @@ class Transport:
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """As `request`, with status and headers.
 
-        Safe methods are repeated while the server is away, and every request that it refused as one too many.
+        Safe methods are repeated while the server is away, and every request that it refused as one too many; an answer
+        that does not come in time is not waited for again.
         """
         options["params"] = _present(options.get("params"))
         for attempt in range(_ATTEMPTS):
@@ -75,7 +77,8 @@ class Transport:
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
-                if last or not (isinstance(error, httpx.ConnectError) or _can_repeat(method, options)):
+                is_away = isinstance(error, httpx.ConnectError) or _can_repeat(method, options)
+                if last or not is_away or isinstance(error, httpx.ReadTimeout):
                     raise self._away(error) from error
             else:
                 if last or not _invites_repetition(response, method, options):

@@ -12,6 +12,7 @@ import polars as pl
 import typer
 from rich.console import Console
 
+from tidemill.cli.context import report
 from tidemill.demo.flights import TARGET, TIME_COLUMN, load_flights, split_by_month
 from tidemill.demo.platform import running_platform
 from tidemill.demo.steps import Shell
@@ -98,7 +99,7 @@ def _step(console: Console, title: str) -> Iterator[None]:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill demo")
     except TidemillError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]{error.title}:[/] {error.detail}", soft_wrap=True)
+        report(error)
         sys.exit(exit_code_of(error))

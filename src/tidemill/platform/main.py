@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.exit_codes import exit_code_of
@@ -97,7 +98,8 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="tidemill up")
     except TidemillError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]{error.title}:[/] {error.detail}", soft_wrap=True)
+        said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
+        Console(stderr=True, highlight=False).print(said, soft_wrap=True)
         sys.exit(exit_code_of(error))

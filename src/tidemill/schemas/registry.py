@@ -1,7 +1,6 @@
 """Models, versions, aliases and gate decisions on the wire."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -239,12 +238,6 @@ class VersionComparison(Reply):
     row_count: int | None = None
     confidence: float
     differences: list[MetricDifference] = Field(default_factory=list)
-
-
-class ImportSource(StrEnum):
-    RUN = "run"
-    REGISTERED = "registered"
-    LOGGED = "logged"
 
 
 class ImportEvaluation(Schema):

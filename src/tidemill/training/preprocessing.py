@@ -28,14 +28,6 @@ def make_encoder(features: Features, encoding: Encoding) -> ColumnTransformer:
     )
 
 
-def category_positions(encoder: ColumnTransformer, features: Features) -> list[int]:
-    """Where the categorical columns stand in what a fitted encoder for trees gives."""
-    if not features.of("string"):
-        return []
-    span = encoder.output_indices_["categories"]
-    return list(range(span.start, span.stop))
-
-
 def _tree_parts(features: Features) -> list[tuple[str, Any, list[str]]]:
     ordinal = OrdinalEncoder(
         handle_unknown="use_encoded_value",

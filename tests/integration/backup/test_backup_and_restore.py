@@ -1,15 +1,19 @@
 """What was backed up comes back, whatever lies between, and nothing else is taken for a backup."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, rows_of
+from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, quiet, rows_of
+from tidemill.admin.work import Work
+from tidemill.backup.create import create_backup
+from tidemill.backup.manifest import DamagedBackup, Manifest, decode_manifest, encode_manifest
 from tidemill.backup.sealing import Keys, new_identity, read_keys
-from tidemill.backup.target import object_key
+from tidemill.backup.target import object_key, refuse_overlap
 from tidemill.backup.verify import Finding, check_store
 from tidemill.kit.errors import Conflict, Invalid, NotFound, Refused
-from tidemill.settings.model import BackupSettings
+from tidemill.settings.model import BackupSettings, ObjectStoreSettings, Settings
 
 _LEDGER = "SELECT prediction_id, inputs::text, output::text FROM predictions ORDER BY prediction_id"
 _EXPERIMENTS = "SELECT name FROM experiments ORDER BY name"
@@ -107,7 +111,7 @@ async def test_a_damaged_and_a_missing_object_are_named(make_stack: MakeStack, s
     assert Finding(keys.bundle, "damaged") in checked.findings
     assert {finding.wrong for finding in checked.findings} == {"damaged", "missing"}
     without_identity = await sealed_vault.verify(keys=Keys(sealed_vault.keys.recipient, None))
-    assert without_identity.finding_count == 2
+    assert (without_identity.finding_count, without_identity.unsealed, checked.unsealed) == (2, False, True)
     with pytest.raises((Invalid, NotFound)):
         await sealed_vault.restore(make_stack(empty=True), made.manifest.id)
 
@@ -169,6 +173,71 @@ async def test_a_changed_manifest_is_no_backup(make_stack: MakeStack, vault: Vau
     with pytest.raises(Invalid) as refused:
         await vault.verify(made.manifest.id)
     assert refused.value.code == "manifest_damaged"
+
+
+async def test_a_damaged_backup_hides_no_other_and_keeps_none_from_being_made(
+    make_stack: MakeStack, vault: Vault
+) -> None:
+    stack = make_stack(keep_last=2, keep_days=0, keep_weeks=0)
+    await fill(stack)
+    whole = await vault.back_up(stack)
+    damaged = await vault.back_up(stack)
+    await vault.target.store.put(f"backups/{damaged.manifest.id}/manifest.json", b"{}")
+    work = Work(stack.settings, vault.target, vault.keys, quiet)
+    assert [type(each) for each in await work.backups()] == [DamagedBackup, Manifest]
+    with pytest.raises(Invalid, match=damaged.manifest.id):
+        await vault.verify()
+    said: list[str] = []
+    third = await create_backup(stack, vault.target, vault.keys, vault.scratch(), said.append)
+    assert (third.manifest.objects.copied_count, third.pruned) == (0, [whole.manifest.id])
+    assert any(damaged.manifest.id in line for line in said)
+    assert (await vault.verify()).ok
+
+
+async def test_what_lies_beside_the_backups_is_left_alone(make_stack: MakeStack, vault: Vault) -> None:
+    """Such as the objects of a platform whose folder was named as the place of backups."""
+    stack = make_stack(keep_last=1, keep_days=0, keep_weeks=0)
+    foreign = ["backups/of-mine/manifest.json", "backups/notes.txt", "objects/bundles/1.tar", "objects/ab/1"]
+    for key in foreign:
+        await vault.target.store.put(key, b"x")
+        path = Path(str(vault.target.store._backend.prefix)) / key
+        os.utime(path, (0, 0))
+    for _ in range(2):
+        await vault.back_up(stack)
+    assert len(await vault.target.ids()) == 1
+    assert [key for key in foreign if not await vault.target.store.exists(key)] == []
+
+
+async def test_a_manifest_cannot_name_a_way_out_of_its_folder(make_stack: MakeStack, vault: Vault) -> None:
+    manifest = (await vault.back_up(make_stack())).manifest
+    for name in ("../../outside", "/tmp/outside", ".hidden/x"):
+        lists = manifest.objects.list.model_copy(update={"name": name})
+        forged = manifest.model_copy(update={"objects": manifest.objects.model_copy(update={"list": lists})})
+        with pytest.raises(Invalid) as refused:
+            decode_manifest(encode_manifest(forged))
+        assert refused.value.code == "manifest_damaged"
+
+
+@pytest.mark.parametrize(
+    ("backups", "apart"),
+    [
+        ("file://{tmp}/backups", True),
+        ("file://{tmp}/objects-of-old", True),
+        ("file://{tmp}", False),
+        ("file://{tmp}/objects", False),
+        ("file://{tmp}/objects/../objects/backups", False),
+        ("s3://bucket/backups", True),
+    ],
+)
+def test_backups_lie_apart_from_the_objects_that_they_are_of(tmp_path: Path, backups: str, apart: bool) -> None:
+    objects = ObjectStoreSettings(url=f"file://{tmp_path}/objects")
+    settings = Settings(object_store=objects, backup=BackupSettings(url=backups.format(tmp=tmp_path)))
+    if apart:
+        refuse_overlap(settings)
+        return
+    with pytest.raises(Invalid) as refused:
+        refuse_overlap(settings)
+    assert refused.value.code == "backup_place_overlaps"
 
 
 async def test_a_newer_backup_is_refused(make_stack: MakeStack, vault: Vault) -> None:

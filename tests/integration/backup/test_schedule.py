@@ -9,11 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
-from tests.integration.backup.stacks import MakeStack, Vault, fill
+from tests.integration.backup.stacks import MakeStack, Vault, fill, quiet
 from tests.integration.backup.test_interruptions import _start
 from tests.s3_servers import free_port
-from tidemill.admin.schedule import Turn, backup_due, drill_due
+from tidemill.admin.schedule import BackupSchedule, Turn, backup_due, drill_due
+from tidemill.admin.schedule_metrics import BackupMetrics
+from tidemill.admin.work import Work
 from tidemill.settings.model import BackupSettings
 
 _TIMEOUT_SECONDS = 90
@@ -71,6 +74,21 @@ async def test_a_failure_is_counted_and_does_not_end_it(make_stack: MakeStack, t
     await _until(process, port, lambda figures: figures.get("tidemill_backup_failures_total", 0) >= 1)
     assert (await _figures(port))[_SUCCESS] == 0
     assert _stop(process) == 0
+
+
+async def test_a_backup_that_was_made_by_hand_counts(make_stack: MakeStack, vault: Vault) -> None:
+    stack = make_stack()
+    mlflow = stack.settings.mlflow.model_copy(update={"database_url": stack.mlflow.url})
+    work = Work(stack.settings.model_copy(update={"mlflow": mlflow}), vault.target, vault.keys, quiet)
+    registry = CollectorRegistry()
+    schedule = BackupSchedule(work, BackupMetrics(registry))
+    schedule.turns[0].failed(_NOON)
+    await schedule.look()
+    assert (schedule.turns[0].last_success, registry.get_sample_value(_SUCCESS)) == (None, 0)
+    made = await work.back_up()
+    await schedule.look()
+    assert schedule.turns[0].failures == 0
+    assert (registry.get_sample_value(_SUCCESS) or 0) >= made.manifest.finished_at.timestamp()
 
 
 @pytest.mark.parametrize(

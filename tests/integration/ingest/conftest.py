@@ -1,3 +1,5 @@
+"""Ingest in a folder of the test's own."""
+
 from pathlib import Path
 
 import pytest

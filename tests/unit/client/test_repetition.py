@@ -1,5 +1,6 @@
 """What the SDK sends again, against a real server on loopback."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tidemill.client.transport import Transport
-from tidemill.kit.errors import Unavailable
+from tidemill.kit.errors import DeadlineExceeded, Unavailable
 
 
 class Script:
@@ -78,3 +79,15 @@ def test_a_refused_stream_is_not_sent_half_and_tries_are_bounded(transport: Tran
     with pytest.raises(Unavailable):
         transport.request("GET", "/x")
     assert script.asked == 1 + 4
+
+
+def test_an_answer_that_does_not_come_in_time_is_not_waited_for_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        transport = Transport(f"http://127.0.0.1:{silent.getsockname()[1]}", None, timeout_seconds=0.2)
+        with pytest.raises(DeadlineExceeded):
+            transport.request("GET", "/x")
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    transport.close()

@@ -60,6 +60,12 @@ def people(rows: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def census(rows: int) -> pd.DataFrame:
+    """What the README trains on, made up: ``income`` depends on the two others."""
+    frame = people(rows)
+    return frame[["age", "wage"]].assign(income=frame["good"].map({"yes": ">50K", "no": "<=50K"}))
+
+
 def table_of(frame: pd.DataFrame) -> Table:
     return to_table(pa.Table.from_pandas(frame, preserve_index=False))
 

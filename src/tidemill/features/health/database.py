@@ -55,7 +55,7 @@ async def check_workers(sessions: SessionFactory, silent_after_seconds: float) -
     async with transaction(sessions) as session:
         count = await session.scalar(_WORKERS, {"seconds": silent_after_seconds}) or 0
     if count:
-        return ok("workers", f"{count} at work.")
+        return ok("workers", "They send heartbeats.")
     return problem("workers", "No worker sent a heartbeat lately, so no job runs.", "Start one: `tidemill worker`.")
 
 
@@ -85,7 +85,7 @@ async def check_model_servers(sessions: SessionFactory) -> CheckResult:
     failed = sorted({item.name for report in reports for item in report.deployments if item.state == "failed"})
     if failed:
         shown = ", ".join(failed[:5])
-        return problem("model servers", f"Not loadable: {shown}.", "`tidemill deploy status NAME` says why.")
+        return problem("model servers", f"Not loadable: {shown}.", "`tidemill deploy show NAME` says why.")
     return ok("model servers", f"{len(reports)} follow the api.")
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 HEADER_BYTES = 4
-MAX_MESSAGE_BYTES = 2**31 - 1
 
 
 def packed(message: dict[str, Any]) -> bytes:
