@@ -4,11 +4,13 @@ import base64
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from tests.integration.conftest import MakeKey
 from tidemill.auth.scopes import Scope
+from tidemill.web.app import WebConfig, create_web_app
+from tidemill.web.metrics import create_registry
 
 OPEN_ROUTES = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"}
 
@@ -48,6 +50,29 @@ async def test_a_missing_malformed_or_foreign_key_gets_401(anonymous_api: httpx.
         assert response.status_code == 401
         assert response.headers["www-authenticate"].startswith("Bearer")
         assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("key", [None, "Bearer nonsense", "Basic bm9uc2Vuc2U="])
+async def test_nobodys_body_is_looked_at_before_the_key(anonymous_api: httpx.AsyncClient, key: str | None) -> None:
+    headers = {"content-type": "application/json", "idempotency-key": "k"} | ({"authorization": key} if key else {})
+    response = await anonymous_api.post("/api/v1/keys", content=b"{not json", headers=headers)
+    assert (response.status_code, response.json()["status"]) == (401, 401)
+
+
+async def test_an_unexpected_error_is_told_under_the_id_that_the_log_has(caplog: pytest.LogCaptureFixture) -> None:
+    router = APIRouter()
+
+    @router.get("/broken", operation_id="broken")
+    async def broken() -> None:
+        raise RuntimeError("secret")
+
+    app = create_web_app(WebConfig("Broken", create_registry(), max_body_bytes=1000), (router,))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://broken") as client:
+        response = await client.get("/broken", headers={"x-request-id": "of-the-caller"})
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert response.headers["x-request-id"] == response.json()["request_id"] == "of-the-caller"
+    assert "secret" not in response.text
+    assert "Unexpected error" in caplog.messages
 
 
 async def test_basic_credentials_with_the_key_as_password_are_accepted(

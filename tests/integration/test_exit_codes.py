@@ -48,7 +48,7 @@ USAGE = [
     "dataset push rows.csv --name people --decimal x",
     "feedback push wealth rows.csv --id-column=",
 ]
-OTHER_PROCESSES = ["up --no-such-option", "admin create-key ci --scope everything"]
+OTHER_PROCESSES = ["up --no-such-option", "up --api-port 70000", "admin create-key ci --scope everything"]
 NOT_FOUND = [
     "dataset show people",
     "dataset push absent.csv --name people",

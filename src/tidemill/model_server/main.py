@@ -9,8 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from tidemill.adapters.model_loading import PYFUNC
+from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
@@ -202,6 +204,7 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         checks=server.checks(),
         notices=server.notices(),
+        inner_middleware=[Middleware(KeyFirstMiddleware)],
     )
     app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving

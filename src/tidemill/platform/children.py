@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Child:
     spec: ChildSpec
     log_file: Path
     on_restart: Callable[[str, int], None]
+    inherited: Sequence[int] = ()
+    """Descriptors that the child keeps open."""
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
     _watcher: asyncio.Task[None] | None = None
@@ -87,6 +90,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             cwd=self.spec.directory,
             start_new_session=True,
+            pass_fds=self.inherited,
             preexec_fn=_die_with(os.getpid(), self.spec.stop_signal),
             **({"user": self.spec.user, "group": self.spec.user, "extra_groups": []} if self.spec.user else {}),  # type: ignore[arg-type]
         )
@@ -104,7 +108,10 @@ class Child:
             self.on_restart(self.spec.name, code)
             await asyncio.sleep(wait_seconds)  # `stop` cancels this task before it ends the process
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory, no process to be had: the next attempt may find some
+                log.warning("Cannot be started", extra={"child": self.spec.name, "reason": error.errno})
 
 
 def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
@@ -119,19 +126,37 @@ def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
 
 
 async def keep_log(stream: asyncio.StreamReader, file: Path) -> None:
-    """Append what a child prints to ``file``; a full file becomes ``file.1``, so that logs stay bounded."""
-    out = file.open("ab")
+    """Append what a child prints to ``file``, and read on if that fails: a full disk must not block a child."""
+    kept = _BoundedLog(file)
     try:
         while chunk := await stream.read(1 << 16):
-            if out.tell() + len(chunk) > _LOG_BYTES:
-                out.close()
-                file.replace(file.with_name(file.name + ".1"))
-                out = file.open("ab")
-            try:
-                out.write(chunk)
-                out.flush()
-            except OSError:
-                continue  # a full disk must not block the child
+            with contextlib.suppress(OSError):
+                kept.write(chunk)
     finally:
-        with contextlib.suppress(OSError):
-            out.close()
+        kept.close()
+
+
+class _BoundedLog:
+    """A full file becomes ``file.1``, so that logs stay bounded. Opened when there is something to write."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._out: BinaryIO | None = None
+
+    def write(self, chunk: bytes) -> None:
+        out = self._opened()
+        if out.tell() + len(chunk) > _LOG_BYTES:
+            self.close()
+            self._file.replace(self._file.with_name(self._file.name + ".1"))
+            out = self._opened()
+        out.write(chunk)
+
+    def close(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+    def _opened(self) -> BinaryIO:
+        if self._out is None:
+            self._out = self._file.open("ab", buffering=0)
+        return self._out

@@ -32,7 +32,8 @@ class Addresses:
 
     @staticmethod
     def of(ports: Ports, host: str) -> "Addresses":
-        return Addresses(**{name: f"http://{host}:{port}" for name, port in vars(ports).items()})
+        written = f"[{host}]" if ":" in host else host
+        return Addresses(**{name: f"http://{written}:{port}" for name, port in vars(ports).items()})
 
 
 @dataclass(frozen=True)
