@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from tests.integration.conftest import MakeKey
 from tidemill.auth.scopes import Scope
+from tidemill.schemas.page import encode_token
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
 
@@ -137,6 +138,28 @@ async def test_a_body_over_the_limit_gets_413_with_the_limit(api: httpx.AsyncCli
         response = await api.post("/api/v1/keys", content=content, headers={"content-type": "application/json"})
         assert response.status_code == 413
         assert "1048576 bytes" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/v1/jobs/%00", "value_unusable"),
+        ("/api/v1/jobs?kind=%00", "value_unusable"),
+        ("/api/v1/monitoring/reports/%00", "value_unusable"),
+        (f"/api/v1/keys?page_token={encode_token([chr(0)])}", "value_unusable"),
+        (f"/api/v1/keys?page_token={encode_token([7])}", "page_token_invalid"),
+        (f"/api/v1/deployments/wealth/history?page_token={encode_token(['x'])}", "page_token_invalid"),
+    ],
+)
+async def test_what_no_name_and_no_position_can_be_is_refused(api: httpx.AsyncClient, path: str, code: str) -> None:
+    response = await api.get(path)
+    assert (response.status_code, response.json()["code"]) == (422, code)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/predictions", "/api/v1/monitoring/reports"])
+async def test_a_list_of_an_unknown_deployment_is_no_empty_list(api: httpx.AsyncClient, path: str) -> None:
+    response = await api.get(path, params={"deployment": "wealht"})
+    assert (response.status_code, response.json()["code"]) == (404, "deployment_not_found")
 
 
 async def test_pages_follow_each_other(api: httpx.AsyncClient) -> None:

@@ -18,7 +18,7 @@ def checked_params(given: Mapping[str, Any] | None, known: Mapping[str, Param]) 
         problem for name, value in (given or {}).items() if (problem := _problem(known.get(name), value)) is not None
     ]
     if problems:
-        detail = f"{len(problems)} parameters do not fit the model's signature."
+        detail = f"The params do not fit the model's signature in {len(problems)} of {len(given or {})}."
         raise Invalid("params_invalid", detail, problems[:MAX_PROBLEMS])
     return given or None
 

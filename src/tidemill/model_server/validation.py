@@ -60,7 +60,8 @@ def validate(table: InputTable, signature: Sequence[Column]) -> Columns:
     findings = _Findings()
     columns = {column.name: _column(table, column, findings) for column in signature}
     if findings.total:
-        detail = f"The input does not fit the model's signature in {findings.total} places."
+        places = "1 place" if findings.total == 1 else f"{findings.total} places"
+        detail = f"The input does not fit the model's signature in {places}."
         raise Invalid("inputs_invalid", detail, findings.problems)
     return columns
 

@@ -28,6 +28,7 @@ class ChildSpec:
     """How to run a child.
 
     ready: true when it can do its work. stop_signal: asks it to end. grace_seconds: until it is killed.
+    orphan_signal: what it gets when we are killed; the stop signal, when None.
     user: run as this user. before_start: runs before every start, such as a clean-up.
     """
 
@@ -37,6 +38,7 @@ class ChildSpec:
     ready: Ready
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 25
+    orphan_signal: signal.Signals | None = None
     user: str | None = None
     directory: Path | None = None
 
@@ -91,7 +93,7 @@ class Child:
             cwd=self.spec.directory,
             start_new_session=True,
             pass_fds=self.inherited,
-            preexec_fn=_die_with(os.getpid(), self.spec.stop_signal),
+            preexec_fn=_die_with(os.getpid(), self.spec.orphan_signal or self.spec.stop_signal),
             **({"user": self.spec.user, "group": self.spec.user, "extra_groups": []} if self.spec.user else {}),  # type: ignore[arg-type]
         )
         assert self.process.stdout is not None
@@ -114,11 +116,11 @@ class Child:
                 log.warning("Cannot be started", extra={"child": self.spec.name, "reason": error.errno})
 
 
-def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
+def _die_with(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
     """Runs in the child before the program: the kernel signals it when the supervisor dies, even by kill -9."""
 
     def prepare() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
+        _libc.prctl(_PR_SET_PDEATHSIG, orphan_signal)
         if os.getppid() != parent:
             os._exit(1)
 

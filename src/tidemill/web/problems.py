@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,7 +84,10 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 
 def of_database(raised: Exception) -> TidemillError | None:
-    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault."""
+    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault.
+
+    Invalid if it could not take a value, such as a text with the character NUL or too large a number.
+    """
     if isinstance(raised, PoolTimeoutError):
         return errors.Unavailable("database_busy", "All connections to PostgreSQL are in use.")
     state = getattr(getattr(raised, "orig", None), "sqlstate", None)
@@ -92,6 +95,8 @@ def of_database(raised: Exception) -> TidemillError | None:
         return errors.Unavailable("disk_full", "PostgreSQL has no space left.")
     if state == "57014":
         return errors.DeadlineExceeded("database_timeout", "PostgreSQL took longer than allowed.")
+    if isinstance(raised, DataError):
+        return errors.Invalid("value_unusable", "The request names something that no name or number can be.")
     if isinstance(raised, (OperationalError, InterfaceError)) or getattr(raised, "connection_invalidated", False):
         return errors.Unavailable("database_unavailable", "PostgreSQL does not answer.")
     return None
