@@ -114,6 +114,23 @@ async def test_what_is_mistyped_for_another_process_ends_with_2(run_cli: RunCli)
         says_why_on_stderr(command, await run_cli(*command.split()), 2)
 
 
+@pytest.mark.parametrize(
+    ("command", "variable", "code", "words"),
+    [
+        ("model-server", ("TIDEMILL_LOG_LEVEL", "error"), 1, "needs a key"),
+        ("api", ("TIDEMILL_OBJECT_STORE__URL", "ftp://nowhere"), 1, "store"),
+        ("worker", ("TIDEMILL_WORKER__CONCURENCY", "3"), 2, "TIDEMILL_WORKER__CONCURENCY"),
+        ("up", ("TIDEMILL_ENVIRONMENT", "Not a name"), 2, "TIDEMILL_ENVIRONMENT"),
+    ],
+)
+async def test_a_process_that_cannot_start_says_why(
+    run_cli: RunCli, command: str, variable: tuple[str, str], code: int, words: str
+) -> None:
+    found = await run_cli(command, environment=dict([variable]))
+    says_why_on_stderr(command, found, code)
+    assert words in found[2]
+
+
 def test_every_list_is_json_on_stdout_when_asked_for(run_here: RunHere) -> None:
     for command in LISTS:
         code, out, err = run_here(f"--output json {command}")

@@ -38,7 +38,7 @@ from tidemill.model_server.transports import described, invocations, records
 from tidemill.model_server.transports.server import Serving
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
-from tidemill.settings.sources import settings_or_exit
+from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
@@ -223,4 +223,6 @@ def main() -> None:
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
     with tracing("model-server", settings.environment):
-        Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()
+        with told_or_exit():
+            app = build(settings)
+        Server(server_config(app, own.host, own.port), settings.edge.drain_seconds).run()

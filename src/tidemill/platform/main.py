@@ -17,6 +17,7 @@ from tidemill.kit.logging import configure_logging
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports
 from tidemill.platform.supervisor import Started, platform
+from tidemill.settings.sources import settings_or_exit
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,6 +60,7 @@ def up(
 
     Says ``ready`` when a prediction could be served. Ctrl-C or SIGTERM stops everything cleanly.
     """
+    settings_or_exit()  # before anything starts: every process of ours would refuse what is wrong with them
     configure_logging("up", "local", "warning")
     ports = Ports(api_port, model_server_port, worker_port, mlflow_port)
     asyncio.run(run(Layout(data_dir.resolve()), ports, host))
