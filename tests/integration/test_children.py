@@ -59,7 +59,7 @@ async def test_a_stopped_child_stays_stopped_and_its_log_is_whole(start: Start) 
         "import signal,sys,time\nsignal.signal(15, lambda *a: (print('bye'), sys.exit(0)))\nprint('on'); time.sleep(60)"
     )
     child = await start(program)
-    await _until(lambda: child.log_file.exists() and b"on" in child.log_file.read_bytes())
+    await _until(lambda: child.log_file.exists() and b"on\n" in child.log_file.read_bytes())
     await child.stop()
     assert child.process is not None
     assert child.process.returncode == 0
@@ -68,7 +68,7 @@ async def test_a_stopped_child_stays_stopped_and_its_log_is_whole(start: Start) 
 
 async def test_a_child_that_ignores_the_signal_is_killed_after_its_grace(start: Start) -> None:
     child = await start("import signal,time\nsignal.signal(15, signal.SIG_IGN)\nprint('on'); time.sleep(60)", 0.2)
-    await _until(lambda: child.log_file.exists() and b"on" in child.log_file.read_bytes())
+    await _until(lambda: child.log_file.exists() and b"on\n" in child.log_file.read_bytes())
     await child.stop()
     assert child.process is not None
     assert child.process.returncode == -signal.SIGKILL
