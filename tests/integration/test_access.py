@@ -4,11 +4,14 @@ import base64
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from tests.integration.conftest import MakeKey
 from tidemill.auth.scopes import Scope
+from tidemill.schemas.page import encode_token
+from tidemill.web.app import WebConfig, create_web_app
+from tidemill.web.metrics import create_registry
 
 OPEN_ROUTES = {"/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect"}
 
@@ -48,6 +51,29 @@ async def test_a_missing_malformed_or_foreign_key_gets_401(anonymous_api: httpx.
         assert response.status_code == 401
         assert response.headers["www-authenticate"].startswith("Bearer")
         assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("key", [None, "Bearer nonsense", "Basic bm9uc2Vuc2U="])
+async def test_nobodys_body_is_looked_at_before_the_key(anonymous_api: httpx.AsyncClient, key: str | None) -> None:
+    headers = {"content-type": "application/json", "idempotency-key": "k"} | ({"authorization": key} if key else {})
+    response = await anonymous_api.post("/api/v1/keys", content=b"{not json", headers=headers)
+    assert (response.status_code, response.json()["status"]) == (401, 401)
+
+
+async def test_an_unexpected_error_is_told_under_the_id_that_the_log_has(caplog: pytest.LogCaptureFixture) -> None:
+    router = APIRouter()
+
+    @router.get("/broken", operation_id="broken")
+    async def broken() -> None:
+        raise RuntimeError("secret")
+
+    app = create_web_app(WebConfig("Broken", create_registry(), max_body_bytes=1000), (router,))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://broken") as client:
+        response = await client.get("/broken", headers={"x-request-id": "of-the-caller"})
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert response.headers["x-request-id"] == response.json()["request_id"] == "of-the-caller"
+    assert "secret" not in response.text
+    assert "Unexpected error" in caplog.messages
 
 
 async def test_basic_credentials_with_the_key_as_password_are_accepted(
@@ -112,6 +138,28 @@ async def test_a_body_over_the_limit_gets_413_with_the_limit(api: httpx.AsyncCli
         response = await api.post("/api/v1/keys", content=content, headers={"content-type": "application/json"})
         assert response.status_code == 413
         assert "1048576 bytes" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/v1/jobs/%00", "value_unusable"),
+        ("/api/v1/jobs?kind=%00", "value_unusable"),
+        ("/api/v1/monitoring/reports/%00", "value_unusable"),
+        (f"/api/v1/keys?page_token={encode_token([chr(0)])}", "value_unusable"),
+        (f"/api/v1/keys?page_token={encode_token([7])}", "page_token_invalid"),
+        (f"/api/v1/deployments/wealth/history?page_token={encode_token(['x'])}", "page_token_invalid"),
+    ],
+)
+async def test_what_no_name_and_no_position_can_be_is_refused(api: httpx.AsyncClient, path: str, code: str) -> None:
+    response = await api.get(path)
+    assert (response.status_code, response.json()["code"]) == (422, code)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/predictions", "/api/v1/monitoring/reports"])
+async def test_a_list_of_an_unknown_deployment_is_no_empty_list(api: httpx.AsyncClient, path: str) -> None:
+    response = await api.get(path, params={"deployment": "wealht"})
+    assert (response.status_code, response.json()["code"]) == (404, "deployment_not_found")
 
 
 async def test_pages_follow_each_other(api: httpx.AsyncClient) -> None:

@@ -48,7 +48,7 @@ USAGE = [
     "dataset push rows.csv --name people --decimal x",
     "feedback push wealth rows.csv --id-column=",
 ]
-OTHER_PROCESSES = ["up --no-such-option", "admin create-key ci --scope everything"]
+OTHER_PROCESSES = ["up --no-such-option", "up --api-port 70000", "admin create-key ci --scope everything"]
 NOT_FOUND = [
     "dataset show people",
     "dataset push absent.csv --name people",
@@ -112,6 +112,23 @@ def test_what_does_not_exist_ends_with_4(run_here: RunHere) -> None:
 async def test_what_is_mistyped_for_another_process_ends_with_2(run_cli: RunCli) -> None:
     for command in OTHER_PROCESSES:
         says_why_on_stderr(command, await run_cli(*command.split()), 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "code", "words"),
+    [
+        ("model-server", ("TIDEMILL_LOG_LEVEL", "error"), 1, "needs a key"),
+        ("api", ("TIDEMILL_OBJECT_STORE__URL", "ftp://nowhere"), 1, "store"),
+        ("worker", ("TIDEMILL_WORKER__CONCURENCY", "3"), 2, "TIDEMILL_WORKER__CONCURENCY"),
+        ("up", ("TIDEMILL_ENVIRONMENT", "Not a name"), 2, "TIDEMILL_ENVIRONMENT"),
+    ],
+)
+async def test_a_process_that_cannot_start_says_why(
+    run_cli: RunCli, command: str, variable: tuple[str, str], code: int, words: str
+) -> None:
+    found = await run_cli(command, environment=dict([variable]))
+    says_why_on_stderr(command, found, code)
+    assert words in found[2]
 
 
 def test_every_list_is_json_on_stdout_when_asked_for(run_here: RunHere) -> None:

@@ -92,13 +92,10 @@ class Up:
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """`kill -9`, and wait until the kernel has ended the children too."""
-        children = psutil.Process(self.process.pid).children(recursive=True) if self.process else []
+        """`kill -9`; its processes end by themselves, a little later."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(STOP_SECONDS)
-        _, alive = psutil.wait_procs(children, timeout=STOP_SECONDS)
-        assert not alive, [child.cmdline() for child in alive]
 
 
 MakeUp = Callable[..., Up]

@@ -38,8 +38,11 @@ def test_the_platform_lives_through_kills_and_keeps_everything(make_up: MakeUp) 
     _a_second_start_is_refused(up)
     _each_killed_part_comes_back(up)
 
+    same_ports = [f"--{name.replace('_', '-')}-port={url.rpartition(':')[2]}" for name, url in up.addresses.items()]
+    before = up.children()
     up.kill()
-    up.start().ready()
+    up.start(*same_ports).ready()
+    assert not [child for child in before if child.is_running() and child.status() != "zombie"]
     assert up.key not in up.read()
     with up.client() as client:
         assert made.id in {key.id for key in client.keys.list()}

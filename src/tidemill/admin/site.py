@@ -17,6 +17,7 @@ from tidemill.kit.errors import Conflict, NotFound
 from tidemill.platform import postgres
 from tidemill.platform.children import Child
 from tidemill.platform.layout import Layout
+from tidemill.platform.leftovers import alone
 from tidemill.platform.supervisor import locked
 from tidemill.settings.model import DatabaseSettings, Settings
 from tidemill.settings.sources import load_settings
@@ -48,16 +49,17 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
                 raise Conflict("platform_running", f"Stop `tidemill up` on {layout.root} first.") from None
             yield _settings_of(settings, layout)
             return
-        async with _own_postgres(layout):
+        async with alone(layout.processes) as inherited, _own_postgres(layout, inherited):
             yield _settings_of(settings, layout)
 
 
 @asynccontextmanager
-async def _own_postgres(layout: Layout) -> AsyncIterator[None]:
+async def _own_postgres(layout: Layout, inherited: int) -> AsyncIterator[None]:
     user = await asyncio.to_thread(postgres.system_user)
     await asyncio.to_thread(postgres.prepare, layout, user)
     layout.logs.mkdir(exist_ok=True)
-    server = Child(postgres.spec(layout, user, os.environ), layout.logs / "postgres.log", on_restart=lambda *_: None)
+    spec = postgres.spec(layout, user, os.environ)
+    server = Child(spec, layout.logs / "postgres.log", on_restart=lambda *_: None, inherited=(inherited,))
     await server.start()
     try:
         await until_ready(server)

@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
+from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.deps import ApiServices, IntakeMetrics
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
@@ -23,9 +24,10 @@ Predictions are asked of the model server, whose own `/docs` describes them.
 - **Times** are RFC 3339 in UTC; every metric of a model comes with the ends of its interval.
 """
 _LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
+_SIGN_IN = ("/sign-in", "/sign-out")
+"""Forms of a browser, which has a cookie and no key."""
 _NOT_IDEMPOTENT_BY_KEY = (
-    "/sign-in",
-    "/sign-out",
+    *_SIGN_IN,
     "/api/v1/keys",
     "/api/v1/datasets/",
     "/api/v1/ledger/",
@@ -54,7 +56,8 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
         ),
         checks={"database": database_answers},
         inner_middleware=[
-            Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY)
+            Middleware(KeyFirstMiddleware, except_paths=_SIGN_IN),
+            Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )
     app = create_web_app(config, ROUTERS, lifespan)

@@ -14,7 +14,7 @@ from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import Settings
-from tidemill.settings.sources import settings_or_exit
+from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import Server, server_config
@@ -46,5 +46,7 @@ def main() -> None:
     settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
     with tracing("api", settings.environment):
-        config = server_config(build(settings), settings.api.host, settings.api.port)
+        with told_or_exit():
+            app = build(settings)
+        config = server_config(app, settings.api.host, settings.api.port)
         Server(config, settings.edge.drain_seconds).run()

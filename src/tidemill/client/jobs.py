@@ -64,6 +64,8 @@ class Jobs:
             try:
                 for event in self._connect(job_id, after, deadline):
                     heard = time.monotonic()
+                    if event is None:
+                        continue
                     after = event.line.seq if event.line else after
                     yield event
                     if event.state is not None and event.state.status in FINAL_STATES:
@@ -87,7 +89,7 @@ class Jobs:
         """The job's result once it has succeeded. Raises the job's own error if it failed."""
         return result_of(self.wait(job_id, timeout_seconds, on_event))
 
-    def _connect(self, job_id: str, after: int, deadline: float | None) -> Iterator[JobEvent]:
+    def _connect(self, job_id: str, after: int, deadline: float | None) -> Iterator[JobEvent | None]:
         left = _SILENCE_TIMEOUT_SECONDS if deadline is None else deadline - time.monotonic()
         with self._transport.stream(
             "GET",
@@ -97,8 +99,7 @@ class Jobs:
         ) as response:
             for event in _parse(response):
                 _check(deadline)
-                if event is not None:
-                    yield event
+                yield event
 
 
 def result_of(job: Job) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def create_engine(settings: DatabaseSettings, application_name: str) -> AsyncEng
         pool_timeout=settings.connect_timeout_seconds,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # errors are logged, and values are callers' data
         connect_args={
             "application_name": application_name,
             "connect_timeout": settings.connect_timeout_seconds,

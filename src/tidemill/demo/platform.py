@@ -39,7 +39,6 @@ def _start(data_dir: Path, console: Console) -> subprocess.Popen[bytes]:
     console.print(f"[bold cyan]$ tidemill up --data-dir {data_dir.name}[/]")
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "demo-up.log"
-    (data_dir / "addresses.json").unlink(missing_ok=True)
     with log.open("wb") as out:
         # its output goes to a file, and it has a session of its own, so that it can outlive the demo
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)

@@ -36,8 +36,22 @@ def columns_of(signature: Mapping[str, Any]) -> tuple[Column, ...]:
     )
 
 
-def param_names(signature: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(str(param["name"]) for param in signature.get("params") or [])
+@dataclass(frozen=True, slots=True)
+class Param:
+    """``type`` as of a `Column`; ``is_list``: it takes a list of such values."""
+
+    name: str
+    type: str
+    is_list: bool
+
+
+def params_of(signature: Mapping[str, Any]) -> dict[str, Param]:
+    """The parameters of MLflow's signature as JSON, by name."""
+    found = [
+        Param(str(param["name"]), str(param["type"]), param.get("shape") is not None)
+        for param in signature.get("params") or []
+    ]
+    return {param.name: param for param in found}
 
 
 def integer_fits(value: int, type_name: str) -> bool:

@@ -8,10 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge, Unavailable
+from tidemill.kit.errors import Invalid, TidemillError, TooLarge, Unavailable
 from tidemill.model_server.idempotency import RequestKey
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel
+from tidemill.model_server.params import checked_params
 from tidemill.model_server.recording import Asker, PredictedRows, ledger_lines, output_rows, prediction_ids
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.tables import InputTable
@@ -43,7 +44,7 @@ class DataPlane:
         self._models = models
         self._ledger = ledger
         self._metrics = metrics
-        self._max_rows = max_rows
+        self.max_rows = max_rows
 
     async def predict(self, query: PredictionQuery) -> PredictedRows:
         """Predict every row with one model version, and answer only when all rows are in the ledger.
@@ -70,7 +71,7 @@ class DataPlane:
             return rows
 
     async def _predict(self, served: ServedModel, query: PredictionQuery) -> PredictedRows:
-        params = _known_params(served, query.params)
+        params = checked_params(query.params, served.params)
         cells = query.table.row_count * len(served.columns)
         columns = await _run(cells, lambda: validate(query.table, served.columns))
         with child_span("model predict"):
@@ -83,8 +84,8 @@ class DataPlane:
     def _check_size(self, row_count: int) -> None:
         if row_count == 0:
             raise Invalid("inputs_empty", "There are no rows to predict.")
-        if row_count > self._max_rows:
-            raise TooLarge("rows_too_many", f"One request may hold at most {self._max_rows} rows.")
+        if row_count > self.max_rows:
+            raise TooLarge("rows_too_many", f"One request may hold at most {self.max_rows} rows.")
 
     def _observe(self, served: ServedModel, outcome: str, seconds: float) -> None:
         labels = _labels(served)
@@ -94,14 +95,6 @@ class DataPlane:
 
 def _labels(served: ServedModel) -> tuple[str, str, str]:
     return served.spec.name, served.spec.model_name, str(served.spec.model_version)
-
-
-def _known_params(served: ServedModel, params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    unknown = [name for name in params or {} if name not in served.params]
-    if unknown:
-        problems = [Problem("/params", "param_unknown", "The model does not take such a parameter.") for _ in unknown]
-        raise Invalid("params_invalid", f"{len(unknown)} parameters are not in the model's signature.", problems[:100])
-    return params or None
 
 
 def _recorded(

@@ -9,8 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from tidemill.adapters.model_loading import PYFUNC
+from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
@@ -36,7 +38,7 @@ from tidemill.model_server.transports import described, invocations, records
 from tidemill.model_server.transports.server import Serving
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
-from tidemill.settings.sources import settings_or_exit
+from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
@@ -202,6 +204,7 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         checks=server.checks(),
         notices=server.notices(),
+        inner_middleware=[Middleware(KeyFirstMiddleware)],
     )
     app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving
@@ -220,4 +223,6 @@ def main() -> None:
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server
     with tracing("model-server", settings.environment):
-        Server(server_config(build(settings), own.host, own.port), settings.edge.drain_seconds).run()
+        with told_or_exit():
+            app = build(settings)
+        Server(server_config(app, own.host, own.port), settings.edge.drain_seconds).run()

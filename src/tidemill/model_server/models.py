@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tidemill.kit.errors import NotFound, Unavailable
-from tidemill.kit.signatures import Column, columns_of, param_names
+from tidemill.kit.signatures import Column, Param, columns_of, params_of
 from tidemill.model_server.runtimes.base import Runtime
 from tidemill.schemas.serving import DeploymentSpec
 
@@ -22,13 +22,13 @@ class ServedModel:
     runtime: Runtime
     on_free: Callable[[], None] = lambda: None
     columns: tuple[Column, ...] = field(init=False)
-    params: frozenset[str] = field(init=False)
+    params: dict[str, Param] = field(init=False)
     users: int = 0
     is_retired: bool = False
 
     def __post_init__(self) -> None:
         self.columns = columns_of(self.spec.signature)
-        self.params = param_names(self.spec.signature)
+        self.params = params_of(self.spec.signature)
 
     @property
     def identity(self) -> tuple[str, int, str]:

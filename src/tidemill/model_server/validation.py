@@ -22,7 +22,7 @@ MAX_PROBLEMS = 100
 _NONE = type(None)
 _MISSING = type(MISSING)
 _NUMBERS = frozenset({int, float})
-_ACCEPTED: dict[str, frozenset[type]] = {
+ACCEPTED: dict[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "integer": frozenset({int}),
     "long": frozenset({int}),
@@ -32,7 +32,7 @@ _ACCEPTED: dict[str, frozenset[type]] = {
     "datetime": frozenset({str}),
     "binary": frozenset({str}),
 }
-_EXPECTED = {
+EXPECTED = {
     "boolean": "true or false",
     "integer": "an integer",
     "long": "an integer",
@@ -60,7 +60,8 @@ def validate(table: InputTable, signature: Sequence[Column]) -> Columns:
     findings = _Findings()
     columns = {column.name: _column(table, column, findings) for column in signature}
     if findings.total:
-        detail = f"The input does not fit the model's signature in {findings.total} places."
+        places = "1 place" if findings.total == 1 else f"{findings.total} places"
+        detail = f"The input does not fit the model's signature in {places}."
         raise Invalid("inputs_invalid", detail, findings.problems)
     return columns
 
@@ -75,7 +76,7 @@ def _column(table: InputTable, column: Column, findings: _Findings) -> Sequence[
     if _MISSING in types:
         _tell_missing(table, column, values, findings)
         types.discard(_MISSING)
-    accepted = _ACCEPTED.get(column.type)
+    accepted = ACCEPTED.get(column.type)
     fits = accepted is None or types <= accepted or (column.nullable and types <= accepted | {_NONE})
     if not fits:
         _tell_wrong_types(table, column, values, findings)
@@ -92,12 +93,12 @@ def _tell_missing(table: InputTable, column: Column, values: Sequence[Any], find
 
 
 def _tell_wrong_types(table: InputTable, column: Column, values: Sequence[Any], findings: _Findings) -> None:
-    accepted = _ACCEPTED[column.type]
+    accepted = ACCEPTED[column.type]
     for row, value in enumerate(values):
         if value is MISSING or type(value) in accepted or (value is None and column.nullable):
             continue
         code = "value_null" if value is None else "type_mismatch"
-        findings.add(table.place(row, column.name), code, f"Expected {_EXPECTED[column.type]}.")
+        findings.add(table.place(row, column.name), code, f"Expected {EXPECTED[column.type]}.")
 
 
 def _check_integers(table: InputTable, column: Column, values: Sequence[Any], findings: _Findings) -> Sequence[Any]:
@@ -123,7 +124,7 @@ def _parser(parse: Callable[[str], Any]) -> "_Check":
         for row, value in enumerate(values):
             parsed.append(None if value is None else parse(value))
             if value is not None and parsed[-1] is None:
-                findings.add(table.place(row, column.name), "type_mismatch", f"Expected {_EXPECTED[column.type]}.")
+                findings.add(table.place(row, column.name), "type_mismatch", f"Expected {EXPECTED[column.type]}.")
         return parsed
 
     return check

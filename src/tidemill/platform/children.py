@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class ChildSpec:
     """How to run a child.
 
     ready: true when it can do its work. stop_signal: asks it to end. grace_seconds: until it is killed.
+    orphan_signal: what it gets when we are killed; the stop signal, when None.
     user: run as this user. before_start: runs before every start, such as a clean-up.
     """
 
@@ -36,6 +38,7 @@ class ChildSpec:
     ready: Ready
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 25
+    orphan_signal: signal.Signals | None = None
     user: str | None = None
     directory: Path | None = None
 
@@ -47,6 +50,8 @@ class Child:
     spec: ChildSpec
     log_file: Path
     on_restart: Callable[[str, int], None]
+    inherited: Sequence[int] = ()
+    """Descriptors that the child keeps open."""
     restarts: int = 0
     process: asyncio.subprocess.Process | None = None
     _watcher: asyncio.Task[None] | None = None
@@ -87,7 +92,8 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             cwd=self.spec.directory,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid(), self.spec.stop_signal),
+            pass_fds=self.inherited,
+            preexec_fn=_die_with(os.getpid(), self.spec.orphan_signal or self.spec.stop_signal),
             **({"user": self.spec.user, "group": self.spec.user, "extra_groups": []} if self.spec.user else {}),  # type: ignore[arg-type]
         )
         assert self.process.stdout is not None
@@ -104,14 +110,17 @@ class Child:
             self.on_restart(self.spec.name, code)
             await asyncio.sleep(wait_seconds)  # `stop` cancels this task before it ends the process
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory, no process to be had: the next attempt may find some
+                log.warning("Cannot be started", extra={"child": self.spec.name, "reason": error.errno})
 
 
-def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
+def _die_with(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
     """Runs in the child before the program: the kernel signals it when the supervisor dies, even by kill -9."""
 
     def prepare() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
+        _libc.prctl(_PR_SET_PDEATHSIG, orphan_signal)
         if os.getppid() != parent:
             os._exit(1)
 
@@ -119,19 +128,37 @@ def _die_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
 
 
 async def keep_log(stream: asyncio.StreamReader, file: Path) -> None:
-    """Append what a child prints to ``file``; a full file becomes ``file.1``, so that logs stay bounded."""
-    out = file.open("ab")
+    """Append what a child prints to ``file``, and read on if that fails: a full disk must not block a child."""
+    kept = _BoundedLog(file)
     try:
         while chunk := await stream.read(1 << 16):
-            if out.tell() + len(chunk) > _LOG_BYTES:
-                out.close()
-                file.replace(file.with_name(file.name + ".1"))
-                out = file.open("ab")
-            try:
-                out.write(chunk)
-                out.flush()
-            except OSError:
-                continue  # a full disk must not block the child
+            with contextlib.suppress(OSError):
+                kept.write(chunk)
     finally:
-        with contextlib.suppress(OSError):
-            out.close()
+        kept.close()
+
+
+class _BoundedLog:
+    """A full file becomes ``file.1``, so that logs stay bounded. Opened when there is something to write."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._out: BinaryIO | None = None
+
+    def write(self, chunk: bytes) -> None:
+        out = self._opened()
+        if out.tell() + len(chunk) > _LOG_BYTES:
+            self.close()
+            self._file.replace(self._file.with_name(self._file.name + ".1"))
+            out = self._opened()
+        out.write(chunk)
+
+    def close(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+    def _opened(self) -> BinaryIO:
+        if self._out is None:
+            self._out = self._file.open("ab", buffering=0)
+        return self._out

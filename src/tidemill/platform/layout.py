@@ -17,6 +17,11 @@ class Layout:
         return self.root / "lock"
 
     @property
+    def processes(self) -> Path:
+        """Locked by every process of the platform; see `tidemill.platform.leftovers`."""
+        return self.root / "processes.lock"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 

@@ -6,20 +6,25 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidemill.kit.errors import TidemillError
+from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports
 from tidemill.platform.supervisor import Started, platform
+from tidemill.settings.sources import settings_or_exit
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _port(of: str) -> Any:
+    return typer.Option(min=0, max=65535, help=f"Port of {of}; 0 for any free one.")
 
 
 class ConsoleObserver:
@@ -27,6 +32,9 @@ class ConsoleObserver:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def waiting(self) -> None:
+        self._console.print("  waiting for processes of an earlier start to end ...", style="dim")
 
     def starting(self, name: str) -> None:
         self._console.print(f"  starting {name} ...", style="dim")
@@ -44,15 +52,16 @@ def up(
         Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder that holds everything; made when absent.")
     ] = Path("tidemill-data"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    api_port: Annotated[int, typer.Option(help="Port of the api; 0 for any free one.")] = 8000,
-    model_server_port: Annotated[int, typer.Option(help="Port of the model server; 0 for any free one.")] = 8001,
-    worker_port: Annotated[int, typer.Option(help="Port of the worker's metrics; 0 for any free one.")] = 8002,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow; 0 for any free one.")] = 5000,
+    api_port: Annotated[int, _port("the api")] = 8000,
+    model_server_port: Annotated[int, _port("the model server")] = 8001,
+    worker_port: Annotated[int, _port("the worker's metrics")] = 8002,
+    mlflow_port: Annotated[int, _port("MLflow")] = 5000,
 ) -> None:
     """Start PostgreSQL, MLflow, the api, a model server and a worker on this machine, and stay until stopped.
 
     Says ``ready`` when a prediction could be served. Ctrl-C or SIGTERM stops everything cleanly.
     """
+    settings_or_exit()  # before anything starts: every process of ours would refuse what is wrong with them
     configure_logging("up", "local", "warning")
     ports = Ports(api_port, model_server_port, worker_port, mlflow_port)
     asyncio.run(run(Layout(data_dir.resolve()), ports, host))
@@ -100,6 +109,12 @@ def main() -> None:
     try:
         app(prog_name="tidemill up")
     except TidemillError as error:
-        said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
-        Console(stderr=True, highlight=False).print(said, soft_wrap=True)
-        sys.exit(exit_code_of(error))
+        _end(error)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        _end(Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}."))
+
+
+def _end(error: TidemillError) -> None:
+    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
+    Console(stderr=True, highlight=False).print(said, soft_wrap=True)
+    sys.exit(exit_code_of(error))

@@ -24,7 +24,7 @@ from starlette.routing import Mount, Router
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.settings.model import ObjectStoreSettings, Settings
-from tidemill.settings.sources import settings_or_exit
+from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.server import Server
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
@@ -125,7 +125,8 @@ def main() -> None:
     if options.migrate:
         migrate(database_of(settings))  # knows no object store, and must not make a folder for one
         return
-    server = of_settings(settings)
+    with told_or_exit():
+        server = of_settings(settings)
     os.environ.update(store_environment(settings.object_store))
     server.run()
 

@@ -1,6 +1,7 @@
 """What runs on one machine: each process's command, settings and readiness."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Addresses:
 
     @staticmethod
     def of(ports: Ports, host: str) -> "Addresses":
-        return Addresses(**{name: f"http://{host}:{port}" for name, port in vars(ports).items()})
+        written = f"[{host}]" if ":" in host else host
+        return Addresses(**{name: f"http://{written}:{port}" for name, port in vars(ports).items()})
 
 
 @dataclass(frozen=True)
@@ -85,23 +87,23 @@ def all_specs(site: Site, environment: Mapping[str, str]) -> list[ChildSpec]:
     return [_mlflow(site, environment), *(_process(site, environment, *part) for part in _parts(site))]
 
 
-def _parts(site: Site) -> list[tuple[str, str, str, dict[str, str]]]:
+def _parts(site: Site) -> list[tuple[str, str, dict[str, str]]]:
     addresses = site.addresses
     return [
-        ("api", "tidemill.api", addresses.api, {}),
-        ("model-server", "tidemill.model_server", addresses.model_server, _ONE_THREAD),
-        ("worker", "tidemill.worker", addresses.worker, {}),
+        ("api", addresses.api, {}),
+        ("model-server", addresses.model_server, _ONE_THREAD),
+        ("worker", addresses.worker, {}),
     ]
 
 
-def _process(
-    site: Site, environment: Mapping[str, str], name: str, module: str, url: str, extra: dict[str, str]
-) -> ChildSpec:
+def _process(site: Site, environment: Mapping[str, str], name: str, url: str, extra: dict[str, str]) -> ChildSpec:
     return ChildSpec(
         name=name,
-        command=[sys.executable, "-m", module],
+        command=[sys.executable, "-m", f"tidemill.{name.replace('-', '_')}"],
         environment={**environment, **extra},
         ready=_ready(site, url, "/readyz"),
+        # A worker gives its jobs back, for which it waits for PostgreSQL; that is gone as well when we are killed.
+        orphan_signal=signal.SIGKILL if name == "worker" else None,
     )
 
 

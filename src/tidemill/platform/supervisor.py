@@ -21,6 +21,7 @@ from tidemill.platform import postgres
 from tidemill.platform.children import Child, ChildSpec
 from tidemill.platform.keys import ensure_key
 from tidemill.platform.layout import Layout
+from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports
 from tidemill.platform.specs import Addresses, Site, all_specs, environment_of
 from tidemill.settings.model import DatabaseSettings
@@ -34,6 +35,7 @@ _TAIL_BYTES = 1500
 class Observer(Protocol):
     """Told what happens, for people."""
 
+    def waiting(self) -> None: ...
     def starting(self, name: str) -> None: ...
     def started(self, name: str, seconds: float) -> None: ...
     def restarting(self, name: str, exit_code: int) -> None: ...
@@ -53,10 +55,11 @@ async def platform(layout: Layout, wanted: Ports, host: str, observer: Observer)
     """Run the platform while the block runs. Raises Conflict for a second start or a busy port."""
     layout.create()
     with locked(layout):
-        ports = claim_ports(wanted, host)
-        async with httpx.AsyncClient(timeout=3) as http:
+        layout.addresses.unlink(missing_ok=True)
+        async with alone(layout.processes, observer.waiting) as inherited, httpx.AsyncClient(timeout=3) as http:
+            ports = claim_ports(wanted, host)
             site = Site(layout, ports, host, Addresses.of(ports, host), http)
-            supervisor = _Supervisor(site, observer)
+            supervisor = _Supervisor(site, observer, inherited)
             try:
                 yield await supervisor.start()
             finally:
@@ -78,9 +81,10 @@ def locked(layout: Layout) -> Iterator[IO[str]]:
 
 
 class _Supervisor:
-    def __init__(self, site: Site, observer: Observer) -> None:
+    def __init__(self, site: Site, observer: Observer, inherited: int) -> None:
         self._site = site
         self._observer = observer
+        self._inherited = inherited
         self._children: list[Child] = []
         self._environment = environment_of(site)
 
@@ -132,7 +136,7 @@ class _Supervisor:
         for spec in specs:
             self._observer.starting(spec.name)
             log_file = self._site.layout.logs / f"{spec.name}.log"
-            child = Child(spec, log_file, on_restart=self._observer.restarting)
+            child = Child(spec, log_file, self._observer.restarting, (self._inherited,))
             self._children.append(child)
             await child.start()
             launched.append(child)

@@ -11,6 +11,7 @@ from tidemill.kit.errors import Invalid
 from tidemill.schemas.base import Reply, Schema
 
 T = TypeVar("T")
+P = TypeVar("P", str, int)
 MAX_PAGE_SIZE = 500
 
 
@@ -19,6 +20,22 @@ class PageQuery(Schema):
     """Most items in one answer."""
     page_token: Annotated[str | None, Field(max_length=1024)] = None
     """``next_page_token`` of the page before."""
+
+    def after_text(self) -> str | None:
+        """As `after`, where the position is one text."""
+        return self._after_one(str)
+
+    def after_number(self) -> int | None:
+        """As `after`, where the position is one whole number."""
+        return self._after_one(int)
+
+    def _after_one(self, kind: type[P]) -> P | None:
+        position = self.after()
+        if position is None:
+            return None
+        if len(position) != 1 or not isinstance(position[0], kind):
+            raise Invalid("page_token_invalid", "The page token is not one of this list.")
+        return position[0]
 
     def after(self) -> list[str | int | float] | None:
         """The position encoded in ``page_token``; None for the first page. Raises Invalid for a foreign token."""

@@ -1,5 +1,6 @@
 """Where a setting's value comes from: environment over file over default, each remembered."""
 
+import contextlib
 import os
 import sys
 import tomllib
@@ -10,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.errors import Invalid, Problem, TidemillError
+from tidemill.kit.exit_codes import USAGE, exit_code_of
 from tidemill.settings.model import Settings
 from tidemill.settings.names import PREFIX, variable_name
 from tidemill.settings.weakness import refuse_weak_secrets
@@ -38,12 +40,19 @@ def load_settings(environ: Mapping[str, str] | None = None, config_file: Path | 
 
 def settings_or_exit() -> Settings:
     """For a process's main: the settings, or one line on stderr that names what is wrong with them, and exit code 2."""
-    try:
+    with told_or_exit(USAGE):
         return load_settings()
-    except Invalid as error:
+
+
+@contextlib.contextmanager
+def told_or_exit(code: int | None = None) -> Iterator[None]:
+    """For a process's main: an error of the domain is told on stderr and ends the process, with its own exit code."""
+    try:
+        yield
+    except TidemillError as error:
         sys.stderr.write(f"{error.title}: {error.detail}\n")
         sys.stderr.writelines(f"  {problem.pointer}: {problem.detail}\n" for problem in error.problems)
-        sys.exit(2)
+        sys.exit(exit_code_of(error) if code is None else code)
 
 
 def load_settings_with_origins(

@@ -19,7 +19,7 @@ from tidemill.web.documentation import documentation_router
 from tidemill.web.health import Check, health_router
 from tidemill.web.last_answer import LastAnswerMiddleware
 from tidemill.web.metrics import HttpMetrics, metrics_router
-from tidemill.web.problems import MEDIA_TYPE, install_problem_handlers
+from tidemill.web.problems import MEDIA_TYPE, UnexpectedErrorMiddleware, install_problem_handlers
 from tidemill.web.request_id import RequestIdMiddleware
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -64,6 +64,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     for inner in reversed(config.inner_middleware):
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=config.max_body_bytes, exceptions=config.body_limit_exceptions)
+    app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(AccessMiddleware, metrics=HttpMetrics(config.registry))
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(LastAnswerMiddleware)

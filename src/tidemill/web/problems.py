@@ -1,15 +1,16 @@
 """Errors of the domain as RFC 9457 answers. The only place that knows which error is which HTTP status."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.kit import errors
 from tidemill.kit.errors import Problem, TidemillError
@@ -58,12 +59,13 @@ def problem_body(error: TidemillError, status: int, instance: str) -> dict[str, 
     return body
 
 
-def problem_response(
-    error: TidemillError, request: Request, status: int | None = None, extra: Mapping[str, Any] | None = None
-) -> JSONResponse:
-    """The answer for ``error``; ``extra`` adds members that some dialect expects."""
+def problem_response(error: TidemillError, request: Request, status: int | None = None) -> JSONResponse:
+    """The answer for ``error``; ``app.state.problem_members``, where set, adds members that other dialects know."""
     status = status_of(error) if status is None else status
-    body = problem_body(error, status, request.url.path) | dict(extra or {})
+    body = problem_body(error, status, request.url.path)
+    members: Callable[[TidemillError], dict[str, Any]] | None = getattr(request.app.state, "problem_members", None)
+    if members is not None:
+        body |= members(error)
     return JSONResponse(body, status, headers=_HEADERS.get(status), media_type=MEDIA_TYPE)
 
 
@@ -82,7 +84,10 @@ def _pointer(location: Sequence[int | str]) -> str:
 
 
 def of_database(raised: Exception) -> TidemillError | None:
-    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault."""
+    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault.
+
+    Invalid if it could not take a value, such as a text with the character NUL or too large a number.
+    """
     if isinstance(raised, PoolTimeoutError):
         return errors.Unavailable("database_busy", "All connections to PostgreSQL are in use.")
     state = getattr(getattr(raised, "orig", None), "sqlstate", None)
@@ -90,6 +95,8 @@ def of_database(raised: Exception) -> TidemillError | None:
         return errors.Unavailable("disk_full", "PostgreSQL has no space left.")
     if state == "57014":
         return errors.DeadlineExceeded("database_timeout", "PostgreSQL took longer than allowed.")
+    if isinstance(raised, DataError):
+        return errors.Invalid("value_unusable", "The request names something that no name or number can be.")
     if isinstance(raised, (OperationalError, InterfaceError)) or getattr(raised, "connection_invalidated", False):
         return errors.Unavailable("database_unavailable", "PostgreSQL does not answer.")
     return None
@@ -126,6 +133,32 @@ async def _on_unexpected(request: Request, raised: Exception) -> JSONResponse:
     log.error("Unexpected error", exc_info=raised, extra={"error_type": type(raised).__name__})
     error = TidemillError("internal", "Something failed inside; the log holds the details under the request id.")
     return problem_response(error, request, 500)
+
+
+class UnexpectedErrorMiddleware:
+    """Answers what nobody expected inside the request's id and its log line; the framework would do so outside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting_send)
+        except Exception as raised:
+            if has_begun:
+                raise  # the connection is cut, so that nobody takes half an answer for a whole one
+            request = Request(scope)
+            await (await _on_unexpected(request, raised))(scope, receive, send)
 
 
 def install_problem_handlers(app: FastAPI) -> None:

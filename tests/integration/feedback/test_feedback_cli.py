@@ -10,6 +10,9 @@ import pyarrow.parquet as pq
 from tests.integration.conftest import LiveApi, RunCli
 from tests.integration.feedback.conftest import Ledger
 from tidemill.client import Tidemill
+from tidemill.db.engine import SessionFactory, transaction
+from tidemill.db.tables.deployments import DeploymentEvent
+from tidemill.kit.clock import utc_now
 
 COLUMNS = ("--id-column", "id", "--truth-column", "income")
 
@@ -34,7 +37,11 @@ async def test_gzipped_ndjson_and_parquet_are_pushed(run_cli: RunCli, ledger: Le
     assert (code, json.loads(out)["accepted"], json.loads(out)["skipped"]) == (0, 1, 1)
 
 
-async def test_faults_end_with_one_clear_sentence(run_cli: RunCli, ledger: Ledger, tmp_path: Path) -> None:
+async def test_faults_end_with_one_clear_sentence(
+    run_cli: RunCli, ledger: Ledger, sessions: SessionFactory, tmp_path: Path
+) -> None:
+    async with transaction(sessions) as session:
+        session.add(DeploymentEvent(id="de_1", deployment="bikes", kind="created", who="key_1", at=utc_now()))
     (tmp_path / "other.csv").write_text(f"id,income\n{ledger.binary[0]},1\n")
     (tmp_path / "fake.parquet").write_text("no parquet")
     (tmp_path / "image.png").write_text("")
@@ -43,6 +50,7 @@ async def test_faults_end_with_one_clear_sentence(run_cli: RunCli, ledger: Ledge
         ("image.png", "adult-income", 1, "end in one of"),
         ("fake.parquet", "adult-income", 1, "not a Parquet file"),
         ("other.csv", "bikes", 1, "row 2, column income"),
+        ("other.csv", "adult-incme", 4, "no such deployment"),
     ):
         found, out, err = await run_cli("feedback", "push", deployment, file, *COLUMNS)
         assert (found, out) == (code, ""), err

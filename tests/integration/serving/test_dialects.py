@@ -1,11 +1,14 @@
 """MLflow's scoring protocol, bad requests in every dialect, and foreign models in their own process."""
 
 import asyncio
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.serving.conftest import Server, until
@@ -14,6 +17,7 @@ from tidemill.adapters.bundles import bundle_key, pack_bundle
 from tidemill.kit.errors import DeadlineExceeded, Unavailable
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelOrder
 
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 FOREIGN = """
 import os, time
 
@@ -77,6 +81,9 @@ async def test_mlflow_clients_get_the_same_predictions_in_every_form_they_send(
         text = "age,hours,town\n25,20.5,Ulm\n61,60,\n43,,Bonn\n"
         answer = await client.post("/invocations", content=text, headers={"Content-Type": "text/csv"})
         assert answer.json()["predictions"] == ["poor", "rich", "poor"], answer.text
+        rows = pa.table({name: [row.get(name) for row in ROWS] for name in ("hours", "age", "town")})
+        answer = await client.post("/invocations", content=parquet_of(rows), headers=PARQUET)
+        assert answer.json()["predictions"] == ["poor", "rich", "poor"], answer.text
         basic = httpx.BasicAuth("anyone", server.predict_key)
         answer = await client.post("/deployments/wealth/invocations", json=forms[0], auth=basic)
         assert answer.status_code == 200
@@ -88,7 +95,27 @@ async def test_mlflow_clients_get_the_same_predictions_in_every_form_they_send(
         assert named.json()["predictions"] == [5.0] * 3
         metrics = (await client.get("/metrics")).text
     label = 'tidemill_prediction_rows_total{deployment="wealth",model="people",version="1"}'
-    assert f"{label} 21.0" in metrics
+    assert f"{label} 24.0" in metrics
+
+
+def parquet_of(table: pa.Table) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    return out.getvalue()
+
+
+async def refuse_wrong_parquet(client: httpx.AsyncClient) -> None:
+    texts = pa.table({"age": ["1"], "hours": [2.0], "town": ["secret"]})
+    lacking = pa.table({"town": ["Ulm"]})
+    lossy = pa.table({"age": pa.array([1], pa.timestamp("ns")), "hours": [2.0], "town": ["Ulm"]})
+    for content in (parquet_of(texts), parquet_of(lacking), parquet_of(lossy), parquet_of(lacking)[:-8], b"", b"age"):
+        answer = await client.post("/invocations", content=content, headers=PARQUET)
+        assert answer.status_code == 422, answer.text
+        assert "secret" not in answer.text
+    lacking_columns = await client.post("/invocations", content=parquet_of(lacking), headers=PARQUET)
+    assert {problem["pointer"] for problem in lacking_columns.json()["errors"]} == {"column age", "column hours"}
+    many = pa.table({"age": [1] * 100_001, "hours": [1.0] * 100_001})
+    assert (await client.post("/invocations", content=parquet_of(many), headers=PARQUET)).status_code == 413
 
 
 async def refuse_what_is_wrong(client: httpx.AsyncClient) -> None:
@@ -117,6 +144,9 @@ async def refuse_what_is_wrong(client: httpx.AsyncClient) -> None:
     assert answer.status_code == 400, answer.text
     other = await client.post("/invocations", content=b"x", headers={"Content-Type": "image/png"})
     assert other.status_code == 415
+    lost = await client.post("/deployments/NoName/invocations", json={})
+    assert (lost.status_code, lost.json()["message"]) == (422, lost.json()["detail"])
+    await refuse_wrong_parquet(client)
     for text in ("age,hours\n1.5,2\n", "age,hours\n1\n", "age,age\n1,2\n", "hours\n1\n", ""):
         answer = await client.post("/invocations", content=text, headers={"Content-Type": "text/csv"})
         assert answer.status_code == 422, text

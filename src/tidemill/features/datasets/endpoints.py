@@ -41,8 +41,7 @@ _UPLOAD_BODY = {
 @router.get("", operation_id="datasets_list")
 async def list_datasets(page: PageDep, session: SessionDep, _principal: Reader) -> Page[wire.Dataset]:
     """Datasets by name."""
-    after = page.after()
-    found = await queries.datasets_page(session, page.page_size + 1, str(after[0]) if after else None)
+    found = await queries.datasets_page(session, page.page_size + 1, page.after_text())
     items = found[: page.page_size]
     more = encode_token([items[-1].dataset.name]) if len(found) > page.page_size else None
     return Page[wire.Dataset](items=[views.dataset_view(item) for item in items], next_page_token=more)
@@ -121,8 +120,7 @@ async def list_versions(
 ) -> Page[wire.VersionSummary]:
     """Ready versions, newest first. 404 if there is none."""
     await service.get_version(session, name)
-    after = page.after()
-    found = await queries.versions_page(session, name, page.page_size + 1, int(after[0]) if after else None)
+    found = await queries.versions_page(session, name, page.page_size + 1, page.after_number())
     items = list(found[: page.page_size])
     more = encode_token([items[-1].number or 0]) if len(found) > page.page_size else None
     return Page[wire.VersionSummary](items=[views.summary_view(item) for item in items], next_page_token=more)

@@ -37,8 +37,7 @@ async def apply(
 @router.get("", operation_id="deployments_list")
 async def list_deployments(page: Paging, session: SessionDep, _principal: Reader) -> Page[Deployment]:
     """Deployments by name."""
-    after = page.after()
-    found = await service.list_resolved(session, page.page_size + 1, str(after[0]) if after else None)
+    found = await service.list_resolved(session, page.page_size + 1, page.after_text())
     items = [_shown(row, version) for row, version in found[: page.page_size]]
     more = encode_token([items[-1].name]) if len(found) > page.page_size else None
     return Page[Deployment](items=items, next_page_token=more)
@@ -59,8 +58,7 @@ async def status(name: Name, session: SessionDep, _principal: Reader) -> Deploym
 @router.get("/{name}/history", operation_id="deployments_history")
 async def history(name: Name, page: Paging, session: SessionDep, _principal: Reader) -> Page[DeploymentEvent]:
     """Changes of a deployment, newest first, a deleted one's too."""
-    after = page.after()
-    found = await service.history(session, name, page.page_size + 1, int(after[0]) if after else None)
+    found = await service.history(session, name, page.page_size + 1, page.after_number())
     items = found[: page.page_size]
     more = encode_token([items[-1].seq]) if len(found) > page.page_size else None
     events = [DeploymentEvent.model_validate(event) for event in items]

@@ -47,8 +47,7 @@ async def list_runs(
     query: Annotated[RunListQuery, Query()], session: SessionDep, _principal: Reader
 ) -> Page[TrainingRun]:
     """Runs, newest first."""
-    after = query.after()
-    found = await service.list_runs(session, query.filter(), query.page_size + 1, str(after[0]) if after else None)
+    found = await service.list_runs(session, query.filter(), query.page_size + 1, query.after_text())
     items = [TrainingRun.model_validate(_fields(run, job)) for run, job in found[: query.page_size]]
     more = encode_token([items[-1].id]) if len(found) > query.page_size else None
     return Page[TrainingRun](items=items, next_page_token=more)

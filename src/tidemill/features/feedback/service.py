@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.features.deployments import service as deployments
 from tidemill.features.feedback import queries
 from tidemill.features.feedback.rows import KnownTruths, Target, ToldTruth, fit_to_target, sort_out
 from tidemill.features.predictions import service as predictions
@@ -40,11 +41,13 @@ async def record(session: AsyncSession, rows: Sequence[ToldTruth], sender: Sende
     """Store what is new in ``rows``, all or none.
 
     Raises Invalid naming each row whose truth its model cannot have predicted, whose prediction is another
-    deployment's, or whose time lies in the future.
+    deployment's, or whose time lies in the future; NotFound if the sender's deployment never was.
     """
     now = utc_now()
     ids = list({row.prediction_id for row in rows})
     targets = await _targets(session, ids, sender.deployment)
+    if sender.deployment is not None and None in targets.values():
+        await deployments.history(session, sender.deployment, limit=1, before=None)  # tells a name that never was
     fitted = _fitted(rows, targets, now)
     await queries.lock_writes(session)
     result = sort_out(fitted, await _known(session, fitted, ids), now)

@@ -26,8 +26,7 @@ _MAX_SEQ = 2**63 - 1
 @router.get("", operation_id="jobs_list")
 async def list_jobs(query: Annotated[JobListQuery, Query()], session: SessionDep, _principal: Reader) -> Page[Job]:
     """Jobs, newest first."""
-    after = query.after()
-    found = await service.list_page(session, query, query.page_size + 1, str(after[0]) if after else None)
+    found = await service.list_page(session, query, query.page_size + 1, query.after_text())
     items = found[: query.page_size]
     more = encode_token([items[-1].id]) if len(found) > query.page_size else None
     return Page[Job](items=[Job.model_validate(job) for job in items], next_page_token=more)

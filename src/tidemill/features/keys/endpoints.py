@@ -34,8 +34,7 @@ async def create(body: KeyCreate, session: SessionDep, settings: SettingsDep, pr
 @router.get("", operation_id="keys_list")
 async def list_keys(page: Annotated[PageQuery, Query()], session: SessionDep, _principal: KeysPrincipal) -> Page[Key]:
     """Keys, newest first, without their secrets."""
-    after = page.after()
-    found = await service.list_keys(session, page.page_size + 1, str(after[0]) if after else None)
+    found = await service.list_keys(session, page.page_size + 1, page.after_text())
     items = found[: page.page_size]
     more = encode_token([items[-1].id]) if len(found) > page.page_size else None
     return Page[Key](items=[Key.model_validate(key) for key in items], next_page_token=more)

@@ -29,10 +29,8 @@ async def create(body: ReportCreate, response: Response, session: SessionDep, pr
 async def list_reports(
     query: Annotated[ReportListQuery, Query()], session: SessionDep, _principal: Reader
 ) -> Page[ReportSummary]:
-    """Finished reports, newest first."""
-    after = query.after()
-    before = str(after[0]) if after else None
-    found = await service.list_reports(session, query.deployment, query.page_size + 1, before)
+    """Finished reports, newest first. 404 for a deployment that never was."""
+    found = await service.list_reports(session, query.deployment, query.page_size + 1, query.after_text())
     items = [ReportSummary.model_validate(row) for row in found[: query.page_size]]
     more = encode_token([items[-1].id]) if len(found) > query.page_size else None
     return Page[ReportSummary](items=items, next_page_token=more)

@@ -88,5 +88,8 @@ async def get_report(session: AsyncSession, report_id: str) -> MonitoringReport:
 
 
 async def list_reports(session: AsyncSession, deployment: str | None, limit: int, before: str | None) -> Sequence[Any]:
-    """Newest first, without their content; ``before`` is the id of the last one already seen."""
-    return await queries.page(session, deployment, limit, before)
+    """Newest first, without their content; ``before`` is the id of the last one already seen. Raises NotFound."""
+    found = await queries.page(session, deployment, limit, before)
+    if not found and deployment is not None:
+        await deployments.history(session, deployment, limit=1, before=None)
+    return found

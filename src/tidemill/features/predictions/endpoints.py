@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, require
+from tidemill.features.deployments import service as deployments
 from tidemill.features.predictions import ingest, service
 from tidemill.kit.errors import Invalid, Unsupported
 from tidemill.schemas.page import Page, encode_token
@@ -43,9 +44,14 @@ async def ship(
 async def list_predictions(
     wanted: Annotated[PredictionListQuery, Query()], session: SessionDep, _principal: Reader
 ) -> Page[Prediction]:
-    """Predictions of a deployment in a span of time (by default the last day), newest first."""
+    """Predictions of a deployment in a span of time (by default the last day), newest first.
+
+    404 for a name under which nothing was ever served.
+    """
     found = await service.page(session, wanted, wanted.page_size + 1, _position(wanted))
     items = [Prediction.model_validate(row) for row in found[: wanted.page_size]]
+    if not items:
+        await deployments.history(session, wanted.deployment, limit=1, before=None)  # tells an unknown name
     more = None
     if len(found) > wanted.page_size:
         more = encode_token([items[-1].predicted_at.isoformat(), items[-1].prediction_id])

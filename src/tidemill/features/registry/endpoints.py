@@ -1,7 +1,7 @@
 """Routes of models, their versions, aliases and decisions."""
 
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import AwareDatetime
@@ -13,12 +13,10 @@ from tidemill.features.registry import administration, promotion, queries, servi
 from tidemill.features.registry.kinds import COMPARE, IMPORT, ComparePayload, ImportPayload
 from tidemill.jobs.service import SOON, JobRequest, enqueue
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Invalid
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import registry as wire
 from tidemill.schemas.page import Page, PageQuery, encode_token
 
-T = TypeVar("T", str, int)
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 Reader = Annotated[Principal, Depends(require(Scope.MODELS_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.MODELS_WRITE))]
@@ -31,7 +29,7 @@ PageDep = Annotated[PageQuery, Query()]
 @router.get("", operation_id="models_list")
 async def list_models(page: PageDep, session: SessionDep, _principal: Reader) -> Page[wire.ModelSummary]:
     """Models by name, each with its aliases and its champion."""
-    found = await queries.models_page(session, page.page_size + 1, _after(page, str))
+    found = await queries.models_page(session, page.page_size + 1, page.after_text())
     items = list(found[: page.page_size])
     more = encode_token([items[-1].name]) if len(found) > page.page_size else None
     return Page[wire.ModelSummary](items=await views.summaries(session, items), next_page_token=more)
@@ -49,7 +47,7 @@ async def list_versions(
 ) -> Page[wire.ModelVersion]:
     """Versions that were not deleted, newest first."""
     model = await service.get_model(session, name)
-    found = await queries.versions_page(session, model.id, page.page_size + 1, _after(page, int))
+    found = await queries.versions_page(session, model.id, page.page_size + 1, page.after_number())
     items = list(found[: page.page_size])
     more = encode_token([items[-1].number]) if len(found) > page.page_size else None
     return Page[wire.ModelVersion](items=await views.version_views(session, items), next_page_token=more)
@@ -85,7 +83,7 @@ async def list_decisions(
 ) -> Page[wire.GateDecision]:
     """What the gate decided, newest first, with every number it looked at."""
     model = await service.get_model(session, name)
-    found = await queries.decisions_page(session, model.id, page.version, page.page_size + 1, _after(page, str))
+    found = await queries.decisions_page(session, model.id, page.version, page.page_size + 1, page.after_text())
     items = [wire.GateDecision.model_validate(row) for row in found[: page.page_size]]
     more = encode_token([items[-1].id]) if len(found) > page.page_size else None
     return Page[wire.GateDecision](items=items, next_page_token=more)
@@ -116,7 +114,7 @@ async def list_history(
 ) -> Page[wire.AliasEvent]:
     """Every move of an alias, newest first."""
     model = await service.get_model(session, name)
-    found = await queries.events_page(session, model.id, page.alias, page.page_size + 1, _after(page, int))
+    found = await queries.events_page(session, model.id, page.alias, page.page_size + 1, page.after_number())
     items = found[: page.page_size]
     more = encode_token([items[-1].seq]) if len(found) > page.page_size else None
     return Page[wire.AliasEvent](items=[wire.AliasEvent.model_validate(row) for row in items], next_page_token=more)
@@ -179,15 +177,6 @@ async def compare(
     request = JobRequest(principal=principal.key_id, subject=f"model/{name}", priority=SOON)
     job = await enqueue(session, COMPARE, ComparePayload(model_name=name, request=body), request)
     return _started(response, job.id)
-
-
-def _after(page: PageQuery, kind: type[T]) -> T | None:
-    position = page.after()
-    if position is None:
-        return None
-    if len(position) != 1 or not isinstance(position[0], kind):
-        raise Invalid("page_token_invalid", "The page token is not one of this list.")
-    return position[0]
 
 
 def _started(response: Response, job_id: str) -> wire.JobStarted:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from tidemill.kit.names import Name
-from tidemill.kit.signatures import Column
+from tidemill.kit.signatures import Column, Param
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.transports.server import Caller, ServingDep, answer
 from tidemill.schemas.predictions import PredictReply
@@ -40,7 +40,11 @@ def document_of(served: ServedModel) -> dict[str, Any]:
     if spec.classes:
         schemas["RowPrediction"]["properties"]["prediction"] = {"enum": spec.classes}
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}
-    params = {"type": "object", "propertyNames": {"enum": sorted(served.params)}}
+    params = {
+        "type": "object",
+        "properties": {name: _schema_of_param(param) for name, param in served.params.items()},
+        "additionalProperties": False,
+    }
     body = {"type": "object", "required": ["inputs"], "properties": {"inputs": rows, "params": params}}
     operation = {
         "operationId": "predict",
@@ -72,3 +76,8 @@ def _schema_of(column: Column) -> dict[str, Any]:
     if not column.nullable or not schema:
         return schema
     return schema | {"type": [schema["type"], "null"]}
+
+
+def _schema_of_param(param: Param) -> dict[str, Any]:
+    schema = _SCHEMAS.get(param.type, {})
+    return {"type": "array", "items": schema} if param.is_list else schema

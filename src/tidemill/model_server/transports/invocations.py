@@ -1,5 +1,6 @@
 """MLflow's scoring protocol, for clients that know it: ``/invocations``, ``/ping``, ``/health``, ``/version``."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -10,9 +11,11 @@ from tidemill.kit.errors import Conflict, Invalid, NotFound, Problem, Unsupporte
 from tidemill.kit.names import NAME_PATTERN, Name
 from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
+from tidemill.model_server.models import ServedModel
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
 from tidemill.model_server.transports.csv_table import CsvTable
+from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import (
     Caller,
     Serving,
@@ -25,11 +28,17 @@ from tidemill.model_server.transports.server import (
 from tidemill.schemas.predictions import InvocationsReply
 
 router = APIRouter(tags=["mlflow"])
+_PARQUET = frozenset({"application/vnd.apache.parquet", "application/x-parquet"})
+"""The registered name, which MLflow uses too, and what went before it."""
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {"schema": {"type": "string"}}},
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+        },
     }
 }
 OptionalName = Annotated[str | None, Query(alias="deployment", pattern=NAME_PATTERN)]
@@ -75,14 +84,22 @@ async def version() -> PlainTextResponse:
 async def _invoke(request: Request, serving: Serving, caller: Caller, name: str) -> Response:
     body = await request.body()
     with serving.models.lease(name) as served:
-        if media_type(request) == "text/csv":
-            table: InputTable = CsvTable(body, served.columns)
-            params = None
-        else:
-            table, params = _table(_checked(request, body))
+        table, params = await _read(request, body, served, serving.data_plane.max_rows)
         query = PredictionQuery(name, table, params, asker(caller), request_key(request, body))
         rows = await serving.data_plane.predict(query)
     return answer(rows.spec, reply_body(rows))
+
+
+async def _read(
+    request: Request, body: bytes, served: ServedModel, max_rows: int
+) -> tuple[InputTable, dict[str, Any] | None]:
+    """The rows and the params. Files are read in a thread, so that others are answered meanwhile."""
+    kind = media_type(request)
+    if kind == "text/csv":
+        return await asyncio.to_thread(CsvTable, body, served.columns), None
+    if kind in _PARQUET:
+        return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows), None
+    return _table(_checked(request, body))
 
 
 def reply_body(rows: PredictedRows) -> dict[str, Any]:
@@ -103,7 +120,9 @@ def _only_one(serving: Serving) -> str:
 
 def _checked(request: Request, body: bytes) -> dict[str, Any]:
     if media_type(request) not in ("application/json", ""):
-        raise Unsupported("media_type_unsupported", "Send application/json or text/csv.")
+        raise Unsupported(
+            "media_type_unsupported", "Send application/json, text/csv or application/vnd.apache.parquet."
+        )
     content = parsed_json(body)
     if not isinstance(content, dict):
         raise Invalid("request_invalid", "The body is an object.")

@@ -1,0 +1,71 @@
+"""What `tidemill up` sees to before anything starts: earlier processes are gone, ports are free."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tidemill.kit.errors import Conflict, Invalid
+from tidemill.platform.leftovers import alone
+from tidemill.platform.ports import Ports, claim_ports
+from tidemill.platform.specs import Addresses
+
+_STUBBORN = "import signal,time\nsignal.signal(15, signal.SIG_IGN)\nprint('on', flush=True); time.sleep(60)"
+_SHORT = "import sys\nprint('on', flush=True); sys.stdin.read()"
+
+
+def _inherit(descriptor: int, program: str) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], pass_fds=(descriptor,), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    return process
+
+
+async def test_a_start_waits_until_the_processes_of_the_one_before_have_ended(tmp_path: Path) -> None:
+    file = tmp_path / "processes.lock"
+    async with alone(file, lambda: pytest.fail("there is nothing to wait for")) as descriptor:
+        process = _inherit(descriptor, _SHORT)
+    with process:
+        waited: list[bool] = []
+
+        def end() -> None:
+            waited.append(process.poll() is None)
+            assert process.stdin is not None
+            process.stdin.close()
+
+        async with alone(file, end):
+            assert process.wait(5) == 0
+    assert waited == [True]
+
+
+async def test_a_process_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "processes.lock"
+    async with alone(file) as descriptor:
+        process = _inherit(descriptor, _STUBBORN)
+    with process:
+        process.terminate()
+        began = time.monotonic()
+        async with alone(file, patience_seconds=0.3):
+            assert time.monotonic() - began > 0.3
+        assert process.wait(5) == -signal.SIGKILL
+
+
+def test_a_busy_port_and_a_foreign_address_are_told_apart() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(Conflict, match="--worker-port"):
+            claim_ports(Ports(0, 0, port, 0), "127.0.0.1")
+    with pytest.raises(Invalid, match="--host"):
+        claim_ports(Ports(0, 0, 0, 0), "203.0.113.1")
+
+
+def test_addresses_of_ipv6_are_written_in_brackets() -> None:
+    assert Addresses.of(Ports(1, 2, 3, 4), "::1").worker == "http://[::1]:3"

@@ -1,0 +1,62 @@
+"""Following a job over a connection that breaks, against a real server on loopback."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tidemill.client import jobs
+from tidemill.client.transport import Transport
+
+PATIENCE_SECONDS = 0.3
+JOB = {
+    "id": "job_1", "kind": "test.effect", "queue": "default", "priority": 0, "status": "succeeded", "attempt": 1,
+    "max_attempts": None, "timeout_seconds": 60, "subject": None, "principal": "key_1", "request_id": None,
+    "progress": None, "result": {}, "error": None, "cancel_requested_at": None, "run_at": None,
+    "created_at": "2026-01-01T00:00:00Z", "started_at": None, "finished_at": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    """The first stream is silent but for signs of life, longer than clients are patient, and then breaks off."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("content-length", "100000")
+            self.end_headers()
+            if len(asked) > 1:
+                self.wfile.write(f"event: state\ndata: {json.dumps(JOB)}\n\n".encode())
+                return
+            ends = time.monotonic() + 2 * PATIENCE_SECONDS
+            while time.monotonic() < ends:
+                self.wfile.write(b": keep-alive\n\n")
+                self.wfile.flush()
+                threading.Event().wait(PATIENCE_SECONDS / 10)
+
+        def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    transport = Transport(f"http://127.0.0.1:{server.server_port}", None)
+    yield transport
+    transport.close()
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_a_quiet_job_is_followed_over_a_broken_connection(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
+    assert jobs.Jobs(transport).wait("job_1").status == "succeeded"
