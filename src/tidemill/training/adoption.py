@@ -10,8 +10,9 @@ import pyarrow as pa
 from tidemill.adapters.bundles import pack_bundle
 from tidemill.adapters.model_loading import PYFUNC, LoadedModel, load_model
 from tidemill.evaluation.resampling import Bootstrap, interval
-from tidemill.evaluation.statistics import METRICS, Floats, Scores, is_scorable
+from tidemill.evaluation.statistics import Floats, Scores, is_scorable
 from tidemill.kit.errors import Forbidden, Invalid, NotFound
+from tidemill.kit.metrics import METRICS
 from tidemill.kit.reporter import Reporter
 from tidemill.training.example import input_example
 from tidemill.training.foreign import code_reasons, read_card, signature_of

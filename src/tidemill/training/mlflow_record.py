@@ -26,6 +26,7 @@ from tidemill.kit.errors import Unavailable
 from tidemill.training.frames import Column
 from tidemill.training.order import MlflowTarget
 from tidemill.training.reports import RunHead, RunRecord
+from tidemill.training.search import best_of
 from tidemill.training.transformers import BooleanNumbers, DatetimeParts
 
 JOB_TAG = "tidemill.job_id"
@@ -159,10 +160,11 @@ def _log_dataset(client: MlflowClient, run_id: str, record: RunRecord) -> None:
 
 
 def _log_trials(client: MlflowClient, experiment: str, parent: str, head: RunHead) -> None:
-    """The first trials as child runs; all of them are in the report."""
+    """The first trials and the best as child runs; all of them are in the report."""
     known = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=_MAX_TRIAL_RUNS * 2)
     done = {run.data.tags.get(_TRIAL_TAG) for run in known}
-    for trial in head.trials[:_MAX_TRIAL_RUNS]:
+    best = best_of(head.trials, head.metric)
+    for trial in [*head.trials[:_MAX_TRIAL_RUNS], *([best] if best not in head.trials[:_MAX_TRIAL_RUNS] else [])]:
         if str(trial.number) in done:
             continue
         tags = {"mlflow.parentRunId": parent, JOB_TAG: head.job_id, _TRIAL_TAG: str(trial.number)}

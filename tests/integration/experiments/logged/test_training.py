@@ -100,3 +100,5 @@ def check_mlflow(url: str, run: dict[str, Any]) -> None:
     assert len(runs) == 1 + run["trials"]
     versions = httpx.get(f"{url}/api/2.0/mlflow/model-versions/search", params={"filter": "name = 'loans-good'"})
     assert [version["run_id"] for version in versions.json()["model_versions"]] == [run["mlflow_run_id"]]
+    model = httpx.get(f"{url}/api/2.0/mlflow/registered-models/get", params={"name": "loans-good"}).json()
+    assert model["registered_model"]["aliases"] == [{"alias": "champion", "version": "1"}]
