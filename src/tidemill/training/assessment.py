@@ -108,6 +108,7 @@ def _calibration(target: Target, truth: Floats, probabilities: Floats) -> Data:
     observed, mean = calibration_curve(happened, said, n_bins=_CALIBRATION_BINS, strategy="quantile")
     return {
         "of": "positive class" if target.task == "binary" else "predicted class",
+        "class": target.classes[1] if target.task == "binary" else None,
         "mean_probability": mean.tolist(),
         "observed_share": observed.tolist(),
         "expected_calibration_error": _calibration_error(said, happened),

@@ -12,6 +12,7 @@ from tidemill.training.frames import Column, Table
 
 _ID_LIKE_SHARE = 0.95
 _FEWEST_ROWS_OF_IDS = 100
+_MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ def choose_features(table: Table, rows: "np.ndarray[tuple[int], np.dtype[np.int6
         *_unique_numbers(frame, kept),
     ]
     if not kept:
-        raise Invalid("features_missing", "No column is left to learn from.")
+        problems = [
+            Problem(f"column {name}", note.code, note.detail)
+            for note in findings
+            for name in note.columns[:_MOST_NAMED]
+        ]
+        raise Invalid("features_missing", "No column is left to learn from.", problems)
     return kept, findings
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.sklearn import save_model
@@ -191,6 +191,8 @@ def _model(client: MlflowClient, experiment: str, run_id: str, head: RunHead, fo
         model = client.create_logged_model(experiment, name=head.model_name, source_run_id=run_id)
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
+    # By this its page shows the model, and `mlflow.get_run(...).outputs` names it.
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     _register(client, run_id, head, model)
     return f"models:/{model.model_id}"
 

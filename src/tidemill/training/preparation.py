@@ -20,6 +20,9 @@ from tidemill.training.row_keys import row_keys, value_keys
 from tidemill.training.splits import Split, SplitPlan, check_group_column, check_time_column, make_split
 from tidemill.training.targets import Target, make_target, metric_of, rows_with_target
 
+_FEWEST_HELD_OUT = 10
+"""Rows of each class, below which metrics are hardly known."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -60,7 +63,7 @@ def prepare_table(table: Table, options: TrainingOptions, threads: int) -> Prepa
     groups = np.unique(plan.by, return_inverse=True)[1] if plan.scheme == "group" else None
     features, noticed = _features(table, rows, options)
     frame = table.frame.iloc[rows].reset_index(drop=True)[features.names]
-    findings += [*noticed, *_few_groups(split, groups, options)]
+    findings += [*noticed, *_rare_class(target, split), *_few_groups(split, groups, options)]
     findings += check_leakage(LeakageInput(frame, target, features, split, options.seed))
     setting = Setting(
         task=target.task,
@@ -115,6 +118,18 @@ def _dividing_columns(table: Table, options: TrainingOptions) -> Iterator[Findin
             "The time column holds running numbers, which later rows exceed; it divides the rows and is no feature."
         )
         yield Finding("time_column_left_out", "info", detail, (options.time_column,))
+
+
+def _rare_class(target: Target, split: Split) -> Iterator[Finding]:
+    if target.task == "regression":
+        return
+    fewest = int(np.bincount(target.codes[split.holdout].astype(np.int64), minlength=len(target.classes)).min())
+    if fewest < _FEWEST_HELD_OUT:
+        detail = (
+            f"The holdout has {fewest} rows of the target's rarest class: metrics that depend on it are uncertain, and "
+            "those that are undefined on many resamples have no interval and are left out."
+        )
+        yield Finding("class_rare", "warning", detail, (target.name,))
 
 
 def _few_groups(split: Split, groups: npt.NDArray[np.int64] | None, options: TrainingOptions) -> Iterator[Finding]:

@@ -61,12 +61,15 @@ def make_split(target: Target, plan: SplitPlan) -> Split:
 
 
 def check_time_column(values: pd.Series, column: Column) -> None:
-    """Raises Invalid unless every row has a time, and there are several."""
+    """Raises Invalid unless every row has a time, and there are several. The index of ``values`` counts the rows."""
     if column.kind not in {"datetime", "integer", "float"}:
         raise _unfit(column.name, "time_column_type", "A time column holds dates, times or numbers.")
     missing = int(values.isna().sum())
     if missing:
-        raise _unfit(column.name, "time_column_missing", f"The time column {column.name} lacks {missing} values.")
+        first = int(values.index[values.isna().to_numpy().argmax()]) + 1
+        detail = f"The time column {column.name} is empty in {missing} rows, the first of which is row {first}."
+        problem = Problem(f"row {first}, column {column.name}", "time_column_missing", detail)
+        raise Invalid("time_column_missing", detail, [problem])
     if values.nunique() < _MIN_GROUPS:
         raise _unfit(column.name, "time_column_constant", "The time column needs at least three different times.")
 

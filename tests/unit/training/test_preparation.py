@@ -67,7 +67,7 @@ REFUSED: list[tuple[str, pd.DataFrame, dict[str, Any], str]] = [
     ("groups_too_few", frame_with(g="one"), {"target": "y", "group_column": "g"}, "g"),
     ("split_class_missing", frame_with(t=np.argsort(np.argsort(NOISE))), {"target": "y", "time_column": "t"}, "y"),
     ("target_type_unsupported", frame_with(y=pd.date_range("2020", periods=ROWS)), {"target": "y"}, "y"),
-    ("features_missing", frame_with(x=1.0), {"target": "y"}, ""),
+    ("features_missing", frame_with(x=1.0), {"target": "y"}, "x"),
 ]
 
 
@@ -78,8 +78,7 @@ def test_what_cannot_be_learned_is_refused_by_place(
     with pytest.raises(Invalid) as refused:
         prepared(frame, **options)
     assert refused.value.code == code
-    if place:
-        assert place in refused.value.problems[0].pointer
+    assert place in refused.value.problems[0].pointer
     said = refused.value.detail + str(refused.value.problems)
     assert "secret" not in said
 
@@ -164,6 +163,12 @@ def test_the_share_of_a_group_split_counts_rows_and_passes_over_groups_that_are_
         assert 180 <= len(found.split.holdout) <= 220
         assert found.groups is not None
         assert not set(found.groups[found.split.holdout]) & set(found.groups[found.split.development])
+
+
+def test_a_class_with_few_rows_in_the_holdout_is_warned_of() -> None:
+    rare = np.where(np.arange(ROWS) % 20 == 0, "b", "a")
+    assert "class_rare" in codes_of(prepared(frame_with(y=rare), target="y"))
+    assert "class_rare" not in codes_of(prepared(frame_with(), target="y"))
 
 
 def test_few_groups_in_the_holdout_are_warned_of() -> None:
