@@ -15,6 +15,7 @@ from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.metrics import METRICS
 from tidemill.kit.reporter import Reporter
 from tidemill.training.holdouts import Holdout, read_holdout
+from tidemill.training.row_keys import common_columns, row_keys
 from tidemill.training.scoring import Contestant, unlike
 
 _REPRODUCED_ROWS = 5000
@@ -29,8 +30,9 @@ Record = dict[str, Any]
 def weigh(request: Record, reporter: Reporter) -> Record:
     """Checks of the challenger, and its comparisons with the baseline and the champion on its own holdout rows.
 
-    ``request``: ``challenger``, ``champion`` (or None), ``parts`` of the challenger's dataset version, ``metric`` (or
-    None), ``confidence``, ``resamples``, ``seed``, ``max_rows``.
+    ``request``: ``challenger``, ``champion`` (or None), ``parts`` of the challenger's dataset version,
+    ``champion_parts`` of the champion's if that is another, ``metric`` (or None), ``confidence``, ``resamples``,
+    ``seed``, ``max_rows``.
     """
     challenger = Contestant.from_request(request["challenger"])
     parts = [Path(part) for part in request["parts"]]
@@ -118,12 +120,25 @@ class _Arena:
         return {"scored": True, "row_count": len(holdout.row), **asdict(found)}
 
     def _seen(self, challenger: Contestant, champion: Contestant) -> npt.NDArray[np.bool_] | None:
-        """Which rows the champion was trained on; known for models from here, of one dataset version."""
-        same = challenger.dataset_version_id == champion.dataset_version_id is not None
-        if not same or champion.holdout is None or champion.flavor != TIDEMILL:
+        """Which rows the champion was trained on; known for models from here."""
+        if champion.holdout is None or champion.flavor != TIDEMILL or challenger.dataset_version_id is None:
             return None
         unseen = pq.read_table(champion.holdout, columns=["row"])["row"].to_numpy()
-        return ~np.isin(self._holdout.row, unseen)
+        if challenger.dataset_version_id == champion.dataset_version_id:
+            return ~np.isin(self._holdout.row, unseen)
+        other_parts = [Path(part) for part in self._request.get("champion_parts", [])]
+        return self._seen_before(challenger, other_parts, unseen) if other_parts and self._parts else None
+
+    def _seen_before(
+        self, challenger: Contestant, other_parts: list[Path], unseen: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_] | None:
+        """By the rows' content, since two versions of a dataset mostly share rows."""
+        columns = common_columns(self._parts[0], other_parts[0])
+        if challenger.target not in columns:
+            return None
+        other = row_keys(other_parts, columns)
+        learned = other[~np.isin(np.arange(len(other)), unseen)]
+        return np.isin(row_keys(self._parts, columns)[self._holdout.row], learned)
 
 
 def bootstrap_of(request: Record, holdout: Holdout) -> Bootstrap:

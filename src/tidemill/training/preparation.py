@@ -16,7 +16,7 @@ from tidemill.training.columns import Features, check_finite, check_times, choos
 from tidemill.training.findings import Finding
 from tidemill.training.frames import Table, read_table
 from tidemill.training.leakage import LeakageInput, check_leakage
-from tidemill.training.row_keys import row_keys, value_keys
+from tidemill.training.row_keys import value_keys
 from tidemill.training.splits import Split, SplitPlan, check_group_column, check_time_column, make_split
 from tidemill.training.targets import Target, make_target, metric_of, rows_with_target
 
@@ -60,7 +60,7 @@ def prepare_table(table: Table, options: TrainingOptions, threads: int) -> Prepa
         findings.append(Finding("target_missing_rows", "warning", detail, (options.target,)))
     plan = _plan(table, rows, options)
     split = make_split(target, plan)
-    groups = np.unique(plan.by, return_inverse=True)[1] if plan.scheme == "group" else None
+    groups = np.unique(plan.by, return_inverse=True)[1] if plan.scheme == "group" and plan.by is not None else None
     features, noticed = _features(table, rows, options)
     frame = table.frame.iloc[rows].reset_index(drop=True)[features.names]
     findings += [*noticed, *_rare_class(target, split), *_few_groups(split, groups, options)]
@@ -96,7 +96,7 @@ def _plan(table: Table, rows: npt.NDArray[np.int64], options: TrainingOptions) -
     if options.group_column is not None:
         check_group_column(frame[options.group_column], table.columns[options.group_column])
         return SplitPlan(seed, share, "group", value_keys(frame[options.group_column], seed))
-    return SplitPlan(seed, share, "random", row_keys(frame, seed))
+    return SplitPlan(seed, share)
 
 
 def _features(table: Table, rows: npt.NDArray[np.int64], options: TrainingOptions) -> tuple[Features, list[Finding]]:

@@ -1,8 +1,4 @@
-"""Train, validation and holdout: at random within classes, by time, or by group. The same seed gives the same split.
-
-Random splits and splits by group go by keys that follow from the rows' content, so rows that are added to a dataset
-leave the others where they were.
-"""
+"""Train, validation and holdout: at random within classes, by time, or by group. The same seed gives the same split."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.training.frames import Column
@@ -38,12 +34,12 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """``by`` has a value for each row: keys of the rows, keys of their groups, or their times."""
+    """``by`` has a value for each row, its time or a key of its group; None for a random split."""
 
     seed: int
     holdout_share: float
-    scheme: Scheme
-    by: npt.NDArray[Any]
+    scheme: Scheme = "random"
+    by: npt.NDArray[Any] | None = None
 
 
 def make_split(target: Target, plan: SplitPlan) -> Split:
@@ -66,7 +62,7 @@ def check_time_column(values: pd.Series, column: Column) -> None:
         raise _unfit(column.name, "time_column_type", "A time column holds dates, times or numbers.")
     missing = int(values.isna().sum())
     if missing:
-        first = int(values.index[values.isna().to_numpy().argmax()]) + 1
+        first = int(values.index[values.isna()].min()) + 1
         detail = f"The time column {column.name} is empty in {missing} rows, the first of which is row {first}."
         problem = Problem(f"row {first}, column {column.name}", "time_column_missing", detail)
         raise Invalid("time_column_missing", detail, [problem])
@@ -84,25 +80,21 @@ def check_group_column(values: pd.Series, column: Column) -> None:
 
 def _divide(rows: Rows, target: Target, plan: SplitPlan, share: float) -> tuple[Rows, Rows]:
     if plan.scheme == "time":
+        assert plan.by is not None
         return _by_time(rows, plan.by, share)
     if plan.scheme == "group":
+        assert plan.by is not None
         return _by_group(rows, plan.by, share)
-    strata = np.zeros(len(rows)) if target.task == "regression" else target.codes[rows]
-    return _by_key(rows, strata, plan.by, share)
-
-
-def _by_key(rows: Rows, strata: npt.NDArray[np.float64], keys: Keys, share: float) -> tuple[Rows, Rows]:
-    """The ``share`` of each stratum with the smallest keys, and at least one row of each."""
-    picked = np.zeros(len(rows), dtype=bool)
-    for stratum in np.unique(strata):
-        inside = np.flatnonzero(strata == stratum)
-        order = inside[np.argsort(keys[rows[inside]], kind="stable")]
-        picked[order[: max(1, round(share * len(inside)))]] = True
-    return rows[~picked], rows[picked]
+    classes = None if target.task == "regression" else target.codes[rows]
+    first, second = train_test_split(rows, test_size=share, random_state=plan.seed, stratify=classes)
+    return np.sort(first), np.sort(second)
 
 
 def _by_group(rows: Rows, keys: Keys, share: float) -> tuple[Rows, Rows]:
-    """Whole groups in the order of their keys, each that brings the number of rows nearer to the ``share``."""
+    """Whole groups in the order of their keys, each that brings the number of rows nearer to the ``share``.
+
+    A group's key follows from its value, so groups that a dataset grows by leave the others where they were.
+    """
     _, group, sizes = np.unique(keys[rows], return_inverse=True, return_counts=True)
     wanted, taken, picked = share * len(rows), 0, np.zeros(len(sizes), dtype=bool)
     for number, size in enumerate(sizes):

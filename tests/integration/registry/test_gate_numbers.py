@@ -106,8 +106,11 @@ def test_a_champion_is_compared_on_rows_that_it_was_not_trained_on(ring: Ring, f
     pq.write_table(pa.table({"row": other_rows}), champion["holdout"])
     pq.write_table(pa.concat_tables([table, table.slice(0, 50)]).set_column(
         0, "row", pa.array(np.r_[np.arange(400, 600), np.arange(300, 350)])), challenger["holdout"])  # fmt: skip
-    found = ring.weigh(challenger, champion)["comparisons"][1]
-    assert (found["row_count"], found["rows_left_out"], found["rows_seen_by_other"]) == (200, 50, 0)
+    earlier = [str(part) for part in write_parts(frame.iloc[:400].assign(added=1), ring.folder / "earlier")]
+    elsewhere = champion | {"dataset_version_id": "dsv_0"}
+    for contest in ((challenger, champion, {}), (challenger, elsewhere, {"champion_parts": earlier})):
+        found = ring.weigh(*contest[:2], **contest[2])["comparisons"][1]
+        assert (found["row_count"], found["rows_left_out"], found["rows_seen_by_other"]) == (200, 50, 0)
     passed, reasons = ring.verdict(ring.weigh(challenger, champion) | {"checks": []})
     assert passed
     assert any("on the 200 holdout rows that it was not trained on" in reason for reason in reasons)
