@@ -40,7 +40,9 @@ def adopt(request: Record, reporter: Reporter) -> Record:
     reasons = code_reasons(card)
     if reasons and not request["allow_pickle"]:
         raise Forbidden(
-            "pickle_not_allowed", "Loading this model may run code of its maker; allow that first.", reasons
+            "pickle_not_allowed",
+            "Loading this model may run code of its maker. If you trust it: --allow-pickle (allow_pickle).",
+            reasons,
         )
     reporter.progress("loading", 0, 3, "Loading the model")
     model = load_model(directory, PYFUNC)
