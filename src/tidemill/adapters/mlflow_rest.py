@@ -53,6 +53,11 @@ class MlflowRest:
         with self._metrics.timed(_operation(route)):
             return await self._call("POST", f"{_API}/{route}", json=body)
 
+    async def delete(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        """``DELETE /api/2.0/mlflow/{route}``; retried only when MLflow could not be reached at all."""
+        with self._metrics.timed(_operation(route)):
+            return await self._call("DELETE", f"{_API}/{route}", json=body)
+
     async def healthy(self) -> bool:
         try:
             return (await self._http.get("/health", timeout=2)).status_code == 200

@@ -1,4 +1,4 @@
-"""Moments as people write them on the command line: ``7d`` ago, ``2026-01-31``, ``2026-01-31T12:00:00Z``."""
+"""Moments as people write them on the command line: ``7d`` or ``7d ago``, ``2026-01-31``, ``2026-01-31T12:00:00Z``."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,6 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 def _seconds(text: str) -> float:
     try:
-        return parse_duration_seconds(text)
+        return parse_duration_seconds(text.strip().lower().removesuffix("ago"))
     except Invalid:
         raise Invalid("moment_invalid", "A moment is written like 7d, 2026-01-31 or 2026-01-31T12:00:00Z.") from None

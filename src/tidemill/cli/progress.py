@@ -2,13 +2,26 @@
 
 from typing import Self
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
 from tidemill.cli.context import stderr
 from tidemill.client import Tidemill
 from tidemill.client.jobs import OnEvent, result_of
 from tidemill.kit.errors import TidemillError
 from tidemill.schemas.jobs import Job, JobEvent, JobProgress
+
+_BAR_CHARACTERS = 16
+
+
+class _NoteColumn(TextColumn):
+    """Gives way where the terminal is narrow, so that the bar and the time stay readable."""
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 class JobBar:
@@ -22,10 +35,10 @@ class JobBar:
             SpinnerColumn(),
             TextColumn("{task.fields[title]}", style="bold", markup=False),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(_BAR_CHARACTERS, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[count]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _NoteColumn("{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=False)),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,

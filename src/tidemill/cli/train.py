@@ -30,6 +30,9 @@ def submit(
     time_column: Annotated[str | None, typer.Option(help="Split by time: the newest rows are held out.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Split by group: its rows stay together.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
+    holdout_share: Annotated[
+        float, typer.Option(help="Share of the rows that is kept untouched until the end.", min=0.05, max=0.5)
+    ] = 0.2,
     trials: Annotated[int | None, typer.Option(help="Exact number of trials.", min=1)] = None,
     time_budget: Annotated[str | None, typer.Option(help="Such as 2m, the default without --trials.")] = None,
     seed: Annotated[int, typer.Option(help="Of split, search and models.", min=0)] = 0,
@@ -41,8 +44,8 @@ def submit(
     with client() as tidemill:
         started = tidemill.experiments.start(
             dataset, target, name=name, dataset_version=version, task=_task(task), metric=metric,
-            time_column=time_column, group_column=group_column, exclude=exclude or [], trials=trials,
-            time_budget_seconds=parse_duration_seconds(time_budget) if time_budget else None, seed=seed,
+            time_column=time_column, group_column=group_column, exclude=exclude or [], holdout_share=holdout_share,
+            trials=trials, time_budget_seconds=parse_duration_seconds(time_budget) if time_budget else None, seed=seed,
             timeout_seconds=parse_duration_seconds(timeout) if timeout else None, priority=priority,
         )  # fmt: skip
         if not wait:

@@ -39,6 +39,7 @@ class Experiments:
         time_column: str | None = None,
         group_column: str | None = None,
         exclude: Sequence[str] = (),
+        holdout_share: float = 0.2,
         trials: int | None = None,
         time_budget_seconds: float | None = None,
         seed: int = 0,
@@ -53,8 +54,9 @@ class Experiments:
         """
         request = TrainingRequest(
             dataset=dataset, target=target, name=name, dataset_version=dataset_version, task=task, metric=metric,
-            time_column=time_column, group_column=group_column, exclude=list(exclude), trials=trials,
-            time_budget_seconds=time_budget_seconds, seed=seed, timeout_seconds=timeout_seconds, priority=priority,
+            time_column=time_column, group_column=group_column, exclude=list(exclude),
+            holdout_share=holdout_share, trials=trials, time_budget_seconds=time_budget_seconds, seed=seed,
+            timeout_seconds=timeout_seconds, priority=priority,
         )  # fmt: skip
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         body = request.model_dump(mode="json", exclude_none=True)

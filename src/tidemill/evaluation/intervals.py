@@ -1,11 +1,11 @@
 """Bootstrap intervals of several metrics at once, on the same resamples of the rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from tidemill.evaluation.comparison import Estimate
-from tidemill.evaluation.resampling import Bootstrap
+from tidemill.evaluation.resampling import Bootstrap, weights_of
 from tidemill.evaluation.statistics import Floats, Statistic
 
 _CHUNK_VALUES = 2_000_000
@@ -25,7 +25,7 @@ def intervals(
     values = {name: float(statistic(whole)[0]) for name, statistic in metrics.items()}
     defined = {name: metrics[name] for name, value in values.items() if np.isfinite(value)}
     drawn: dict[str, list[Floats]] = {name: [] for name in defined}
-    for weights in _weights(rows, bootstrap):
+    for weights in weights_of(rows, bootstrap, _CHUNK_VALUES):
         for name, statistic in defined.items():
             drawn[name].append(statistic(weights))
     return {name: (values[name], _ends(values[name], np.concatenate(drawn[name]), bootstrap)) for name in defined}
@@ -38,13 +38,3 @@ def _ends(value: float, drawn: Floats, bootstrap: Bootstrap) -> Estimate | None:
     tail = (1 - bootstrap.confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, min(float(low), value), max(float(high), value))
-
-
-def _weights(rows: int, bootstrap: Bootstrap) -> Iterator[Floats]:
-    """How often each row was drawn: resamples x rows, a chunk of resamples at a time to bound the memory."""
-    generator = np.random.default_rng(bootstrap.seed)
-    chunk = max(1, min(bootstrap.resamples, _CHUNK_VALUES // max(rows, 1)))
-    for start in range(0, bootstrap.resamples, chunk):
-        count = min(chunk, bootstrap.resamples - start)
-        draws = (generator.integers(0, rows, rows) for _ in range(count))
-        yield np.stack([np.bincount(draw, minlength=rows).astype(np.float64) for draw in draws])

@@ -15,12 +15,6 @@ from tidemill.kit.errors import Invalid
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "balanced_accuracy", "f1"),
-    "multiclass": ("roc_auc", "log_loss", "accuracy", "balanced_accuracy", "f1_macro"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""What can be compared, per task; the first one when nobody chose."""
 _NEEDS_PROBABILITIES = frozenset({"roc_auc", "average_precision", "log_loss", "brier"})
 
 

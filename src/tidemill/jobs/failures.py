@@ -28,6 +28,9 @@ _PASSING = {
     ("psycopg_pool", "PoolTimeout"): ("database_unavailable", "PostgreSQL does not answer."),
     ("sqlalchemy", "OperationalError"): ("database_unavailable", "PostgreSQL does not answer."),
     ("sqlalchemy", "InterfaceError"): ("database_unavailable", "PostgreSQL does not answer."),
+    # What is left of a session whose connection broke, where a library tried to go on with it, as Optuna does.
+    ("sqlalchemy", "PendingRollbackError"): ("database_unavailable", "PostgreSQL does not answer."),
+    ("optuna", "StorageInternalError"): ("database_unavailable", "PostgreSQL does not keep the search's trials."),
     ("sqlalchemy", "TimeoutError"): ("database_busy", "All connections to PostgreSQL are in use."),
     ("procrastinate", "ConnectorException"): ("database_unavailable", "PostgreSQL does not answer."),
     ("httpx", "TransportError"): ("server_unavailable", "A server that the job needs does not answer."),

@@ -154,7 +154,9 @@ class Comparison(Reply):
     high: float | None = None
     """Ends of the paired bootstrap interval of ``difference``."""
     rows_seen_by_other: int | None = None
-    """How many of the rows the opponent was trained on; absent when that is unknown."""
+    """How many of the compared rows the opponent was trained on; absent when that is unknown."""
+    rows_left_out: int = 0
+    """Rows of the holdout that were not compared, since the opponent was trained on them."""
 
 
 class GateDecision(Reply):

@@ -10,8 +10,9 @@ import pyarrow as pa
 from tidemill.adapters.bundles import pack_bundle
 from tidemill.adapters.model_loading import PYFUNC, LoadedModel, load_model
 from tidemill.evaluation.resampling import Bootstrap, interval
-from tidemill.evaluation.statistics import METRICS, Floats, Scores, is_scorable
+from tidemill.evaluation.statistics import Floats, Scores, is_scorable
 from tidemill.kit.errors import Forbidden, Invalid, NotFound
+from tidemill.kit.metrics import METRICS
 from tidemill.kit.reporter import Reporter
 from tidemill.training.example import input_example
 from tidemill.training.foreign import code_reasons, read_card, signature_of
@@ -39,7 +40,9 @@ def adopt(request: Record, reporter: Reporter) -> Record:
     reasons = code_reasons(card)
     if reasons and not request["allow_pickle"]:
         raise Forbidden(
-            "pickle_not_allowed", "Loading this model may run code of its maker; allow that first.", reasons
+            "pickle_not_allowed",
+            "Loading this model may run code of its maker. If you trust it: --allow-pickle (allow_pickle).",
+            reasons,
         )
     reporter.progress("loading", 0, 3, "Loading the model")
     model = load_model(directory, PYFUNC)

@@ -11,9 +11,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from tidemill.evaluation.intervals import intervals
-from tidemill.evaluation.resampling import Bootstrap
-from tidemill.evaluation.statistics import METRICS, Floats, Scores, metric_value, statistic
-from tidemill.kit.metrics import higher_is_better
+from tidemill.evaluation.resampling import Bootstrap, enough_groups
+from tidemill.evaluation.statistics import Floats, Scores, metric_value, statistic
+from tidemill.kit.metrics import METRICS, higher_is_better
 from tidemill.training.candidates import Setting
 from tidemill.training.columns import Features
 from tidemill.training.fitting import scores_of
@@ -33,10 +33,12 @@ _MAX_CURVE_CLASSES = 10
 Data = dict[str, Any]
 
 
-def holdout_metrics(target: Target, truth: Floats, scores: Scores, seed: int) -> dict[str, dict[str, float]]:
-    """Every metric of the task with its 95% interval, by name."""
+def holdout_metrics(
+    target: Target, truth: Floats, scores: Scores, seed: int, groups: npt.NDArray[np.int64] | None = None
+) -> dict[str, dict[str, float]]:
+    """Every metric of the task with its 95% interval, by name. Rows of the same of ``groups`` are drawn together."""
     measures = {metric: statistic(metric, truth, scores) for metric in METRICS[target.task]}
-    found = intervals(measures, len(truth), Bootstrap(resamples=RESAMPLES, seed=seed))
+    found = intervals(measures, len(truth), Bootstrap(RESAMPLES, seed=seed, groups=enough_groups(groups)))
     return {name: asdict(estimate) for name, (_, estimate) in found.items() if estimate is not None}
 
 
@@ -106,6 +108,7 @@ def _calibration(target: Target, truth: Floats, probabilities: Floats) -> Data:
     observed, mean = calibration_curve(happened, said, n_bins=_CALIBRATION_BINS, strategy="quantile")
     return {
         "of": "positive class" if target.task == "binary" else "predicted class",
+        "class": target.classes[1] if target.task == "binary" else None,
         "mean_probability": mean.tolist(),
         "observed_share": observed.tolist(),
         "expected_calibration_error": _calibration_error(said, happened),

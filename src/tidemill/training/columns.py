@@ -11,7 +11,8 @@ from tidemill.training.findings import Finding
 from tidemill.training.frames import Column, Table
 
 _ID_LIKE_SHARE = 0.95
-_MAX_CATEGORIES_SHARE = 0.5
+_FEWEST_ROWS_OF_IDS = 100
+_MOST_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def choose_features(table: Table, rows: "np.ndarray[tuple[int], np.dtype[np.int6
 ]:  # fmt: skip
     """All columns but those ``left_out`` (target, group, excluded), constants and identifiers, judged on ``rows``."""
     frame = table.frame.iloc[rows]
-    kept, dropped = [], {"column_constant": [], "column_id_like": []}  # type: tuple[list[Column], dict[str, list[str]]]
+    kept: list[Column] = []
+    dropped: dict[str, list[str]] = {"column_constant": [], "column_id_like": []}
     for column in table.columns.values():
         if column.name in left_out:
             continue
@@ -47,9 +49,17 @@ def choose_features(table: Table, rows: "np.ndarray[tuple[int], np.dtype[np.int6
             kept.append(column)
         else:
             dropped[reason].append(column.name)
-    findings = list(_findings(dropped, [name for name in table.unsupported if name not in left_out]))
+    findings = [
+        *_findings(dropped, [name for name in table.unsupported if name not in left_out]),
+        *_unique_numbers(frame, kept),
+    ]
     if not kept:
-        raise Invalid("features_missing", "No column is left to learn from.")
+        problems = [
+            Problem(f"column {name}", note.code, note.detail)
+            for note in findings
+            for name in note.columns[:_MOST_NAMED]
+        ]
+        raise Invalid("features_missing", "No column is left to learn from.", problems)
     return kept, findings
 
 
@@ -66,6 +76,21 @@ def check_finite(table: Table, names: Iterable[str]) -> None:
     if problems:
         names_found = ", ".join(problem.pointer.partition("column ")[2] for problem in problems[:20])
         raise Invalid("values_infinite", f"Infinite numbers cannot be learned from; columns: {names_found}.", problems)
+
+
+def check_times(table: Table, names: Iterable[str]) -> None:
+    """Raise Invalid (``times_out_of_range``) naming every column with a time that models cannot hold, and its row."""
+    problems = [
+        Problem(f"row {table.beyond[name] + 1}, column {name}", "times_out_of_range", "Not between 1678 and 2261.")
+        for name in names
+        if name in table.beyond
+    ]
+    if problems:
+        detail = (
+            "Times must lie between the years 1678 and 2261. Leave such times empty, or exclude their columns: "
+            f"{', '.join(problem.pointer.partition('column ')[2] for problem in problems)}."
+        )
+        raise Invalid("times_out_of_range", detail, problems)
 
 
 def _reason_to_drop(values: pd.Series, column: Column) -> str | None:
@@ -85,6 +110,23 @@ def _counts_rows(values: pd.Series) -> bool:
     numbers = values.to_numpy(dtype=np.float64)
     steps = np.diff(np.sort(numbers))
     return bool(len(steps) > 0 and np.median(steps) == 1 and (steps == 1).mean() > _ID_LIKE_SHARE * 0.8)
+
+
+def _unique_numbers(frame: pd.DataFrame, kept: Iterable[Column]) -> Iterable[Finding]:
+    """Numbers like account numbers stay features, since quantities may look like them, but not silently."""
+    names = [column.name for column in kept if column.kind in {"integer", "float"} and _all_whole(frame[column.name])]
+    if names:
+        detail = (
+            f"Each row has a whole number of its own in: {', '.join(names)}. They are used; exclude them if they are "
+            "identifiers."
+        )
+        yield Finding("column_id_like", "warning", detail, tuple(names))
+
+
+def _all_whole(values: pd.Series) -> bool:
+    known = values.dropna().to_numpy(dtype=np.float64)
+    different = len(known) >= _FEWEST_ROWS_OF_IDS and len(np.unique(known)) == len(known)
+    return bool(different and (known == np.floor(known)).all())
 
 
 def _findings(dropped: dict[str, list[str]], unsupported: list[str]) -> Iterable[Finding]:

@@ -111,16 +111,18 @@ def _assess(
     frame, truth = prepared.frame.iloc[rows], prepared.target.codes[rows]
     scores = scores_of(pipeline, frame, prepared.setting)
     naive = scores_of(baseline, np.zeros((len(rows), 1)), prepared.setting)
-    holdout = Holdout(prepared.target.task, prepared.target.classes, prepared.rows[rows], truth, scores, naive)
+    groups = None if prepared.groups is None else prepared.groups[rows]
+    target, seed = prepared.target, order.options.seed
+    holdout = Holdout(target.task, target.classes, prepared.rows[rows], truth, scores, naive, groups)
     write_holdout(order.output / "holdout.parquet", holdout)
-    figures = figure_data(prepared.target, truth, scores, order.options.seed)
+    figures = figure_data(target, truth, scores, seed)
     importance = permutation_importance(pipeline, frame, truth, prepared.features, prepared.setting)
     figures["importance"] = {"metric": prepared.setting.metric, "columns": importance}
     report = make_report(
         order, prepared, done,
         {
-            "metrics": holdout_metrics(prepared.target, truth, scores, order.options.seed),
-            "baseline_metrics": holdout_metrics(prepared.target, truth, naive, order.options.seed),
+            "metrics": holdout_metrics(target, truth, scores, seed, groups),
+            "baseline_metrics": holdout_metrics(target, truth, naive, seed, groups),
             "figures": figures,
         },
     )  # fmt: skip

@@ -63,11 +63,12 @@ def _precision_recall(figure: Figure, data: Data) -> None:
 
 
 def _calibration(figure: Figure, data: Data) -> None:
-    error = data["expected_calibration_error"]
+    error, of = data["expected_calibration_error"], data["of"]
+    named = of if data.get("class") is None else f"{of}, {_short(data['class'])}"
     axes = _axes(
         figure,
         f"Calibration on the holdout (ECE {error:.3f})",
-        f"Mean probability of the {data['of']}",
+        f"Mean probability of the {named}",
         "Observed share",
     )
     axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", label="perfect")

@@ -1,12 +1,14 @@
 """Dataset parts as one pandas frame with the few types that models are trained on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 Kind = Literal["boolean", "integer", "float", "string", "datetime"]
@@ -17,6 +19,7 @@ _ARROW: dict[Kind, pa.DataType] = {
     "string": pa.string(),
     "datetime": pa.timestamp("ns"),
 }
+_FIRST_TIME, _END_OF_TIME = datetime(1678, 1, 1), datetime(2262, 1, 1)  # noqa: DTZ001 - as the columns, in UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """n rows. ``columns`` are those of ``frame``; ``unsupported`` are left out, since no model takes their type."""
+    """n rows. ``columns`` are those of ``frame``; ``unsupported`` are left out, since no model takes their type.
+
+    beyond: by column of times, the first row whose time 64-bit nanoseconds cannot hold, as no model server takes it.
+    """
 
     frame: pd.DataFrame
     columns: dict[str, Column]
     unsupported: tuple[str, ...]
+    beyond: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_table(parts: Sequence[Path]) -> Table:
@@ -44,16 +51,25 @@ def read_table(parts: Sequence[Path]) -> Table:
 
 def to_table(table: pa.Table) -> Table:
     """The same rows as models see them."""
-    arrays, columns, unsupported = {}, {}, []
+    arrays, columns, unsupported, beyond = {}, {}, [], {}
     for name in table.column_names:
         kind = _kind_of(table[name])
         if kind is None:
             unsupported.append(name)
             continue
         columns[name] = Column(name, kind, table[name].null_count > 0)
+        if kind == "datetime" and (row := _first_beyond(table[name])) is not None:
+            beyond[name] = row
         arrays[name] = table[name].cast(_ARROW[kind], safe=False)
     frame: pd.DataFrame = pa.table(arrays).to_pandas()
-    return Table(frame, columns, tuple(unsupported))
+    return Table(frame, columns, tuple(unsupported), beyond)
+
+
+def _first_beyond(times: pa.ChunkedArray) -> int | None:
+    known = times.cast(pa.timestamp("us"), safe=False)
+    outside = pc.or_(pc.less(known, pa.scalar(_FIRST_TIME)), pc.greater_equal(known, pa.scalar(_END_OF_TIME)))
+    position = int(pc.index(outside, True).as_py())
+    return None if position < 0 else position
 
 
 def _kind_of(array: pa.ChunkedArray) -> Kind | None:

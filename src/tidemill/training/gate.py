@@ -5,16 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from tidemill.evaluation.resampling import Bootstrap, paired_difference
-from tidemill.evaluation.statistics import METRICS, Scores, is_scorable
+from tidemill.adapters.model_loading import TIDEMILL
+from tidemill.evaluation.resampling import Bootstrap, enough_groups, paired_difference
+from tidemill.evaluation.statistics import Scores, is_scorable
 from tidemill.kit.errors import Invalid, TidemillError
+from tidemill.kit.metrics import METRICS
 from tidemill.kit.reporter import Reporter
 from tidemill.training.holdouts import Holdout, read_holdout
+from tidemill.training.row_keys import common_columns, row_keys
 from tidemill.training.scoring import Contestant, unlike
 
 _REPRODUCED_ROWS = 5000
+_FEWEST_ROWS = 200
+"""That neither model was trained on, for a comparison on these alone."""
 _RELATIVE_TOLERANCE = 1e-6
 _ABSOLUTE_TOLERANCE = 1e-9
 
@@ -24,8 +30,9 @@ Record = dict[str, Any]
 def weigh(request: Record, reporter: Reporter) -> Record:
     """Checks of the challenger, and its comparisons with the baseline and the champion on its own holdout rows.
 
-    ``request``: ``challenger``, ``champion`` (or None), ``parts`` of the challenger's dataset version, ``metric`` (or
-    None), ``confidence``, ``resamples``, ``seed``, ``max_rows``.
+    ``request``: ``challenger``, ``champion`` (or None), ``parts`` of the challenger's dataset version,
+    ``champion_parts`` of the champion's if that is another, ``metric`` (or None), ``confidence``, ``resamples``,
+    ``seed``, ``max_rows``.
     """
     challenger = Contestant.from_request(request["challenger"])
     parts = [Path(part) for part in request["parts"]]
@@ -80,42 +87,68 @@ class _Arena:
         self._holdout = holdout
         self._parts = parts
         self._metric: str | None = request["metric"]
-        self._bootstrap = bootstrap_of(request)
+        self._request = request
         self._scratch = reporter.scratch
 
     def against_baseline(self) -> Record:
         if self._holdout.baseline is None:
             return {"against": "baseline", "scored": False, "reason": "the holdout has no baseline predictions"}
-        return {"against": "baseline", **self._duel(self._holdout.baseline)}
+        return {"against": "baseline", **self._duel(self._holdout, self._holdout.baseline)}
 
     def against(self, challenger: Contestant, champion: Contestant) -> Record:
+        """On the rows that neither was trained on, if these are enough; rows it knows flatter the champion."""
         head = {"against": "champion", "number": champion.number}
+        seen = self._seen(challenger, champion)
+        fair = self._holdout if seen is None else self._holdout.only(np.flatnonzero(~seen))
+        if not _tells_enough(fair):
+            fair = self._holdout
+        left_out = len(self._holdout.row) - len(fair.row)
         try:
-            scores = _score_on(challenger, champion, self._holdout, self._parts, self._scratch)
+            scores = _score_on(challenger, champion, fair, self._parts, self._scratch)
         except TidemillError as error:
             return {**head, "scored": False, "reason": reason_of(error)}
-        return {**head, **self._duel(scores), "rows_seen_by_other": self._seen(challenger, champion)}
+        still_seen = None if seen is None else int(seen.sum()) - left_out
+        return {**head, **self._duel(fair, scores), "rows_seen_by_other": still_seen, "rows_left_out": left_out}
 
-    def _duel(self, other: Scores) -> Record:
-        holdout = self._holdout
+    def _duel(self, holdout: Holdout, other: Scores) -> Record:
         metric = _metric(holdout, self._metric, other)
+        bootstrap = bootstrap_of(self._request, holdout)
         try:
-            found = paired_difference(metric, holdout.truth, holdout.scores, other, self._bootstrap)
+            found = paired_difference(metric, holdout.truth, holdout.scores, other, bootstrap)
         except TidemillError as error:
             return {"scored": False, "reason": reason_of(error), "metric": metric}
         return {"scored": True, "row_count": len(holdout.row), **asdict(found)}
 
-    def _seen(self, challenger: Contestant, champion: Contestant) -> int | None:
-        """Rows that the champion was trained on make it look better than it is; known for one dataset version only."""
-        same = challenger.dataset_version_id == champion.dataset_version_id is not None
-        if not same or champion.holdout is None:
+    def _seen(self, challenger: Contestant, champion: Contestant) -> npt.NDArray[np.bool_] | None:
+        """Which rows the champion was trained on; known for models from here."""
+        if champion.holdout is None or champion.flavor != TIDEMILL or challenger.dataset_version_id is None:
             return None
         unseen = pq.read_table(champion.holdout, columns=["row"])["row"].to_numpy()
-        return int((~np.isin(self._holdout.row, unseen)).sum())
+        if challenger.dataset_version_id == champion.dataset_version_id:
+            return ~np.isin(self._holdout.row, unseen)
+        other_parts = [Path(part) for part in self._request.get("champion_parts", [])]
+        return self._seen_before(challenger, other_parts, unseen) if other_parts and self._parts else None
+
+    def _seen_before(
+        self, challenger: Contestant, other_parts: list[Path], unseen: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_] | None:
+        """By the rows' content, since two versions of a dataset mostly share rows."""
+        columns = common_columns(self._parts[0], other_parts[0])
+        if challenger.target not in columns:
+            return None
+        other = row_keys(other_parts, columns)
+        learned = other[~np.isin(np.arange(len(other)), unseen)]
+        return np.isin(row_keys(self._parts, columns)[self._holdout.row], learned)
 
 
-def bootstrap_of(request: Record) -> Bootstrap:
-    return Bootstrap(request["resamples"], request["confidence"], request["seed"])
+def bootstrap_of(request: Record, holdout: Holdout) -> Bootstrap:
+    return Bootstrap(request["resamples"], request["confidence"], request["seed"], enough_groups(holdout.group))
+
+
+def _tells_enough(holdout: Holdout) -> bool:
+    if len(holdout.row) < _FEWEST_ROWS:
+        return False
+    return holdout.task == "regression" or len(np.unique(holdout.truth)) == len(holdout.classes)
 
 
 def _metric(holdout: Holdout, wanted: str | None, other: Scores) -> str:
@@ -139,7 +172,7 @@ def _differences(holdout: Holdout, first: Scores, second: Scores, request: Recor
     for metric in METRICS[holdout.task]:
         if is_scorable(metric, first) and is_scorable(metric, second):
             try:
-                difference = paired_difference(metric, holdout.truth, first, second, bootstrap_of(request))
+                difference = paired_difference(metric, holdout.truth, first, second, bootstrap_of(request, holdout))
             except Invalid:  # undefined on these rows; the others still say something
                 continue
             found.append(asdict(difference))

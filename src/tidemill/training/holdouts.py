@@ -15,11 +15,15 @@ from tidemill.kit.labels import label_key
 
 _PROBABILITY = "probability_"
 _BASELINE_PROBABILITY = "baseline_probability_"
+_GROUP = "group"
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """n rows. ``row`` are positions in the dataset; ``truth`` is numbers, or positions in ``classes``."""
+    """n rows. ``row`` are positions in the dataset; ``truth`` is numbers, or positions in ``classes``.
+
+    ``group``: a number per row where rows of one group belong together, and are resampled together.
+    """
 
     task: str
     classes: tuple[Any, ...]
@@ -27,15 +31,23 @@ class Holdout:
     truth: Floats
     scores: Scores
     baseline: Scores | None
+    group: npt.NDArray[np.int64] | None = None
 
     def sample(self, most: int, seed: int) -> "Holdout":
         """At most ``most`` rows, drawn without replacement, in their order."""
         if len(self.row) <= most:
             return self
-        picked = np.sort(np.random.default_rng(seed).choice(len(self.row), most, replace=False))
-        baseline = None if self.baseline is None else _pick(self.baseline, picked)
+        return self.only(np.sort(np.random.default_rng(seed).choice(len(self.row), most, replace=False)))
+
+    def only(self, picked: npt.NDArray[np.int64]) -> "Holdout":
+        """The rows at these positions of the holdout."""
         return replace(
-            self, row=self.row[picked], truth=self.truth[picked], scores=_pick(self.scores, picked), baseline=baseline
+            self,
+            row=self.row[picked],
+            truth=self.truth[picked],
+            scores=_pick(self.scores, picked),
+            baseline=None if self.baseline is None else _pick(self.baseline, picked),
+            group=None if self.group is None else self.group[picked],
         )
 
 
@@ -51,12 +63,15 @@ def read_holdout(path: Path, task: str, classes: list[Any] | None) -> Holdout:
         baseline = _scores(table, "baseline_prediction", _BASELINE_PROBABILITY, task, known)
     scores = _scores(table, "prediction", _PROBABILITY, task, known)
     truth = positions(table["truth"].to_pylist(), known) if task != "regression" else _numbers(table["truth"])
-    return Holdout(task, known, table["row"].to_numpy().astype(np.int64), truth, scores, baseline)
+    group = table[_GROUP].to_numpy().astype(np.int64) if _GROUP in table.column_names else None
+    return Holdout(task, known, table["row"].to_numpy().astype(np.int64), truth, scores, baseline, group)
 
 
 def write_holdout(path: Path, holdout: Holdout) -> None:
     """The same file that training writes."""
     columns: dict[str, Any] = {"row": holdout.row, "truth": _shown(holdout, holdout.truth)}
+    if holdout.group is not None:
+        columns[_GROUP] = holdout.group
     _put(columns, holdout, holdout.scores, "prediction", _PROBABILITY)
     if holdout.baseline is not None:
         _put(columns, holdout, holdout.baseline, "baseline_prediction", _BASELINE_PROBABILITY)

@@ -6,6 +6,7 @@ from tidemill.evaluation import statistics
 from tidemill.evaluation.intervals import intervals
 from tidemill.evaluation.resampling import Bootstrap
 from tidemill.evaluation.statistics import Scores, Statistic
+from tidemill.kit.metrics import METRICS
 from tidemill.schemas.monitoring import Interval
 from tidemill.training.live_rows import Columns, ServedModel
 
@@ -18,7 +19,7 @@ def estimate(
     if len(usable) == 0:
         return {}
     scores = _scores(usable, model)
-    names = [name for name in statistics.METRICS.get(model.task or "", ()) if only in (None, name)]
+    names = [name for name in METRICS.get(model.task or "", ()) if only in (None, name)]
     chosen = {
         name: _statistic(name, usable, scores)
         for name in names

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.sklearn import save_model
@@ -26,6 +26,7 @@ from tidemill.kit.errors import Unavailable
 from tidemill.training.frames import Column
 from tidemill.training.order import MlflowTarget
 from tidemill.training.reports import RunHead, RunRecord
+from tidemill.training.search import best_of
 from tidemill.training.transformers import BooleanNumbers, DatetimeParts
 
 JOB_TAG = "tidemill.job_id"
@@ -159,10 +160,11 @@ def _log_dataset(client: MlflowClient, run_id: str, record: RunRecord) -> None:
 
 
 def _log_trials(client: MlflowClient, experiment: str, parent: str, head: RunHead) -> None:
-    """The first trials as child runs; all of them are in the report."""
+    """The first trials and the best as child runs; all of them are in the report."""
     known = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=_MAX_TRIAL_RUNS * 2)
     done = {run.data.tags.get(_TRIAL_TAG) for run in known}
-    for trial in head.trials[:_MAX_TRIAL_RUNS]:
+    best = best_of(head.trials, head.metric)
+    for trial in [*head.trials[:_MAX_TRIAL_RUNS], *([best] if best not in head.trials[:_MAX_TRIAL_RUNS] else [])]:
         if str(trial.number) in done:
             continue
         tags = {"mlflow.parentRunId": parent, JOB_TAG: head.job_id, _TRIAL_TAG: str(trial.number)}
@@ -189,6 +191,8 @@ def _model(client: MlflowClient, experiment: str, run_id: str, head: RunHead, fo
         model = client.create_logged_model(experiment, name=head.model_name, source_run_id=run_id)
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
+    # By this its page shows the model, and `mlflow.get_run(...).outputs` names it.
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     _register(client, run_id, head, model)
     return f"models:/{model.model_id}"
 

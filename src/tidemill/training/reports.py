@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tidemill import __version__
+from tidemill.evaluation.resampling import enough_groups
 from tidemill.kit.metrics import higher_is_better
 from tidemill.training.assessment import RESAMPLES
 from tidemill.training.order import DatasetReference, TrainingOrder
@@ -62,7 +63,12 @@ def make_report(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord
         "leaderboard": [asdict(record) for record in best_per_candidate(done, prepared.setting.metric)],
         "trials": [asdict(record) for record in done[:_MAX_TRIALS_LISTED]],
         "warnings": [finding.as_dict() for finding in prepared.findings],
-        "intervals": {"method": "percentile bootstrap", "resamples": RESAMPLES, "confidence": 0.95},
+        "intervals": {
+            "method": "percentile bootstrap",
+            "resamples": RESAMPLES,
+            "confidence": 0.95,
+            "unit": "row" if _resampled(prepared) is None else "group",
+        },
         "versions": {"python": platform.python_version(), "tidemill": __version__}
         | {name: version(name) for name in _LIBRARIES},
         **measured,
@@ -112,6 +118,10 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _resampled(prepared: Prepared) -> Any:
+    return None if prepared.groups is None else enough_groups(prepared.groups[prepared.split.holdout])
 
 
 def _split(prepared: Prepared) -> Report:

@@ -65,7 +65,8 @@ class OutOfTimeError(Exception):
 
 def open_study(name: str, storage: Any, setting: Setting) -> optuna.Study:
     """Create the study or take it up again; trials that a killed attempt left behind are marked failed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Its warnings repeat statements with their values, which have no place in a job's log.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         study_name=name,
         storage=storage,

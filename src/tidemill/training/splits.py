@@ -6,10 +6,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, KFold, StratifiedKFold, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.training.frames import Column
+from tidemill.training.row_keys import Keys
 from tidemill.training.targets import Target
 
 Rows = npt.NDArray[np.int64]
@@ -33,12 +34,12 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """``by``: values of the time or group column, None for a random split."""
+    """``by`` has a value for each row, its time or a key of its group; None for a random split."""
 
     seed: int
     holdout_share: float
     scheme: Scheme = "random"
-    by: pd.Series | None = None
+    by: npt.NDArray[Any] | None = None
 
 
 def make_split(target: Target, plan: SplitPlan) -> Split:
@@ -56,12 +57,15 @@ def make_split(target: Target, plan: SplitPlan) -> Split:
 
 
 def check_time_column(values: pd.Series, column: Column) -> None:
-    """Raises Invalid unless every row has a time, and there are several."""
+    """Raises Invalid unless every row has a time, and there are several. The index of ``values`` counts the rows."""
     if column.kind not in {"datetime", "integer", "float"}:
         raise _unfit(column.name, "time_column_type", "A time column holds dates, times or numbers.")
     missing = int(values.isna().sum())
     if missing:
-        raise _unfit(column.name, "time_column_missing", f"The time column {column.name} lacks {missing} values.")
+        first = int(values.index[values.isna()].min()) + 1
+        detail = f"The time column {column.name} is empty in {missing} rows, the first of which is row {first}."
+        problem = Problem(f"row {first}, column {column.name}", "time_column_missing", detail)
+        raise Invalid("time_column_missing", detail, [problem])
     if values.nunique() < _MIN_GROUPS:
         raise _unfit(column.name, "time_column_constant", "The time column needs at least three different times.")
 
@@ -77,26 +81,39 @@ def check_group_column(values: pd.Series, column: Column) -> None:
 def _divide(rows: Rows, target: Target, plan: SplitPlan, share: float) -> tuple[Rows, Rows]:
     if plan.scheme == "time":
         assert plan.by is not None
-        return _by_time(rows, plan.by.to_numpy(), share)
+        return _by_time(rows, plan.by, share)
     if plan.scheme == "group":
         assert plan.by is not None
-        groups = pd.factorize(plan.by, use_na_sentinel=False)[0][rows]
-        splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=plan.seed)
-        first, second = next(splitter.split(rows, groups=groups))
-        return rows[first], rows[second]
+        return _by_group(rows, plan.by, share)
     classes = None if target.task == "regression" else target.codes[rows]
     first, second = train_test_split(rows, test_size=share, random_state=plan.seed, stratify=classes)
     return np.sort(first), np.sort(second)
 
 
+def _by_group(rows: Rows, keys: Keys, share: float) -> tuple[Rows, Rows]:
+    """Whole groups in the order of their keys, each that brings the number of rows nearer to the ``share``.
+
+    A group's key follows from its value, so groups that a dataset grows by leave the others where they were.
+    """
+    _, group, sizes = np.unique(keys[rows], return_inverse=True, return_counts=True)
+    wanted, taken, picked = share * len(rows), 0, np.zeros(len(sizes), dtype=bool)
+    for number, size in enumerate(sizes):
+        if abs(taken + size - wanted) < abs(taken - wanted):
+            picked[number], taken = True, taken + size
+    if not picked.any():
+        picked[sizes.argmin()] = True
+    return rows[~picked[group]], rows[picked[group]]
+
+
 def _by_time(rows: Rows, times: npt.NDArray[Any], share: float) -> tuple[Rows, Rows]:
-    """The newest ``share`` of the rows; rows of the same moment stay together."""
+    """The newest rows, cut between two moments where that comes nearest to the ``share``; moments stay whole."""
     order = rows[np.argsort(times[rows], kind="stable")]
-    boundary = times[order[int(len(order) * (1 - share))]]
-    later = times[order] >= boundary
-    if later.all():
-        later = times[order] > boundary
-    return order[~later], order[later]
+    ordered = times[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    if len(cuts) == 0:
+        return order, order[:0]
+    cut = cuts[np.abs(cuts - len(order) * (1 - share)).argmin()]
+    return order[:cut], order[cut:]
 
 
 def _cross_validation(rows: Rows, target: Target, seed: int) -> tuple[tuple[Rows, Rows], ...]:
@@ -118,7 +135,7 @@ def _check_classes(target: Target, train: Rows, test: Rows) -> None:
     if len(seen) < len(target.classes) or len(asked) < 2:
         detail = (
             "The split leaves a part without one of the target's classes. Choose another time or group column, "
-            "or a random split."
+            "another seed or a random split."
         )
         raise _unfit(target.name, "split_class_missing", detail)
 

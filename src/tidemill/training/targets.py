@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tidemill.evaluation.statistics import METRICS, Floats
+from tidemill.evaluation.statistics import Floats
 from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.metrics import check_metric
 from tidemill.schemas.experiments import Task
 from tidemill.training.findings import Finding
 from tidemill.training.frames import Column, Table
@@ -65,11 +66,7 @@ def metric_of(task: Task, wanted: str | None) -> str:
     """The wanted metric, or the task's usual one. Raises Invalid if it does not fit the task."""
     if wanted is None:
         return DEFAULT_METRIC[task]
-    if wanted not in METRICS[task]:
-        known = ", ".join(METRICS[task])
-        raise Invalid("metric_unfit", f"Metrics of a {task} task are: {known}.", [
-            Problem("/metric", "metric_unfit", f"One of: {known}.")
-        ])  # fmt: skip
+    check_metric(wanted, task)
     return wanted
 
 

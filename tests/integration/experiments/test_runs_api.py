@@ -58,6 +58,9 @@ async def test_leaderboards_sort_by_any_metric_best_first_page_by_page(
     assert [row["run_id"] for row in by_r2["items"]] == [runs[2], runs[1], runs[0]]
     assert (await api.get(BOARD, params={"page_token": "bm9wZQ"})).status_code == 422
     assert (await api.get("/api/v1/experiments/none/leaderboard")).status_code == 404
+    unknown = await api.get(BOARD, params={"sort": "rmes"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "metric_unfit")
+    assert "Did you mean rmse?" in unknown.json()["detail"]
 
 
 async def test_runs_are_listed_newest_first_and_filtered(api: httpx.AsyncClient, sessions: SessionFactory) -> None:
@@ -77,6 +80,9 @@ async def test_unknown_names_are_refused_when_a_run_is_asked_for(
     unknown = await api.post(RUNS, json={"dataset": "loans", "target": "goood"})
     assert (unknown.status_code, unknown.json()["code"]) == (422, "column_unknown")
     assert "Did you mean good?" in unknown.json()["detail"]
+    for wrong in ({"metric": "roc"}, {"metric": "rmse", "task": "binary"}):
+        unfit = await api.post(RUNS, json={"dataset": "loans", "target": "good"} | wrong)
+        assert (unfit.status_code, unfit.json()["code"]) == (422, "metric_unfit")
     assert (await api.post(RUNS, json={"dataset": "loan", "target": "good"})).json()["code"] == "dataset_not_found"
     both = {"dataset": "loans", "target": "good", "time_column": "joined", "group_column": "town"}
     assert (await api.post(RUNS, json=both)).status_code == 422

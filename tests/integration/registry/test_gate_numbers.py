@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -94,6 +97,27 @@ def test_a_better_challenger_beats_the_champion_and_not_the_other_way_round(ring
     passed, reasons = ring.verdict(ring.weigh(weak, strong))
     assert not passed
     assert "Not shown to be better than champion 2" in reasons[0]
+
+
+def test_a_champion_is_compared_on_rows_that_it_was_not_trained_on(ring: Ring, frame: pd.DataFrame) -> None:
+    champion, challenger = ring.contestant(train(frame, "town")), ring.contestant(train(frame, "age", "town"))
+    table = pq.read_table(challenger["holdout"])
+    other_rows = pa.array(np.r_[np.arange(100), np.arange(400, 600)])
+    pq.write_table(pa.table({"row": other_rows}), champion["holdout"])
+    pq.write_table(pa.concat_tables([table, table.slice(0, 50)]).set_column(
+        0, "row", pa.array(np.r_[np.arange(400, 600), np.arange(300, 350)])), challenger["holdout"])  # fmt: skip
+    earlier = [str(part) for part in write_parts(frame.iloc[:400].assign(added=1), ring.folder / "earlier")]
+    elsewhere = champion | {"dataset_version_id": "dsv_0"}
+    for contest in ((challenger, champion, {}), (challenger, elsewhere, {"champion_parts": earlier})):
+        found = ring.weigh(*contest[:2], **contest[2])["comparisons"][1]
+        assert (found["row_count"], found["rows_left_out"], found["rows_seen_by_other"]) == (200, 50, 0)
+    passed, reasons = ring.verdict(ring.weigh(challenger, champion) | {"checks": []})
+    assert passed
+    assert any("on the 200 holdout rows that it was not trained on" in reason for reason in reasons)
+    pq.write_table(pa.table({"row": other_rows.slice(0, 200)}), champion["holdout"])
+    few = ring.weigh(challenger, champion)
+    assert (few["comparisons"][1]["row_count"], few["comparisons"][1]["rows_seen_by_other"]) == (250, 150)
+    assert any("it was trained on 150 of the 250 rows" in reason for reason in ring.verdict(few)[1])
 
 
 def test_an_equal_challenger_needs_a_margin(ring: Ring, frame: pd.DataFrame) -> None:

@@ -175,6 +175,9 @@ async def test_the_policy_changes_only_as_it_was_read(api: httpx.AsyncClient, se
     assert (late.status_code, late.json()["code"]) == (412, "policy_changed")
     unknown = await api.put(f"{URL}/policy", json={"resample": 5})
     assert unknown.status_code == 422
+    for wrong, code in (({"metric": "rocauc"}, "metric_unfit"), ({"ignored_checks": ["leak"]}, "check_unknown")):
+        refused = await api.put(f"{URL}/policy", json=wrong)
+        assert (refused.status_code, refused.json()["code"]) == (422, code)
 
 
 async def test_aliases_are_set_and_removed_but_champion_is_not(

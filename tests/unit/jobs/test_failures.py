@@ -5,6 +5,7 @@ import errno
 import httpx
 import psycopg
 import pytest
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import exc
 
 from tidemill.jobs.failures import explain, where
@@ -20,6 +21,8 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
     ("error", "code"),
     [
         (exc.OperationalError("SELECT", {}, psycopg.OperationalError("gone")), "database_unavailable"),
+        (raised_from(StorageInternalError(), exc.PendingRollbackError()), "database_unavailable"),
+        (StorageInternalError(), "database_unavailable"),
         (exc.TimeoutError(), "database_busy"),
         (httpx.ConnectError("refused"), "server_unavailable"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),

@@ -5,8 +5,9 @@ import pytest
 from sklearn import metrics as sk
 
 from tidemill.evaluation.resampling import Bootstrap, paired_difference
-from tidemill.evaluation.statistics import METRICS, Scores, statistic
+from tidemill.evaluation.statistics import Scores, statistic
 from tidemill.kit.errors import Invalid
+from tidemill.kit.metrics import METRICS
 
 ROWS = 400
 RNG = np.random.default_rng(7)
@@ -83,6 +84,20 @@ def test_the_interval_covers_the_true_difference_about_as_often_as_it_says() -> 
         found = paired_difference("mae", truth, first, second, Bootstrap(resamples=1000, seed=trial))
         covered += found.low <= 0 <= found.high
     assert 88 <= covered <= 99
+
+
+def test_rows_that_belong_together_are_drawn_together() -> None:
+    generator, covered = np.random.default_rng(0), {True: 0, False: 0}
+    group = np.repeat(np.arange(40), 10)
+    for trial in range(100):
+        truth = np.zeros(400)
+        first, second = (Scores(generator.normal(0, 1, 40)[group] + generator.normal(0, 0.3, 400)) for _ in range(2))
+        for together in covered:
+            bootstrap = Bootstrap(1000, seed=trial, groups=group if together else None)
+            found = paired_difference("mae", truth, first, second, bootstrap)
+            covered[together] += found.low <= 0 <= found.high
+    assert 88 <= covered[True] <= 99
+    assert covered[False] < 70
 
 
 def test_one_class_only_is_an_undefined_metric() -> None:

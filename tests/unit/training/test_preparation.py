@@ -1,5 +1,6 @@
 """What is inferred from a table, and what is refused, naming the column and never its values."""
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,14 @@ REFUSED: list[tuple[str, pd.DataFrame, dict[str, Any], str]] = [
     ("target_not_numeric", frame_with(), {"target": "y", "task": "regression"}, "y"),
     ("values_infinite", frame_with(w=np.where(NOISE > 2, np.inf, NOISE)), {"target": "y"}, "w"),
     ("values_infinite", frame_with(y=np.where(NOISE > 2, np.inf, NOISE)), {"target": "y"}, "y"),
+    ("times_out_of_range", frame_with(until=[date(2020, 1, 1), date(9999, 12, 31)] * 100), {"target": "y"}, "until"),
     ("metric_unfit", frame_with(), {"target": "y", "metric": "rmse"}, "metric"),
     ("time_column_type", frame_with(t=["a", "b"] * 100), {"target": "y", "time_column": "t"}, "t"),
     ("time_column_missing", frame_with(t=np.where(NOISE > 2, np.nan, 1.0)), {"target": "y", "time_column": "t"}, "t"),
     ("groups_too_few", frame_with(g="one"), {"target": "y", "group_column": "g"}, "g"),
     ("split_class_missing", frame_with(t=np.argsort(np.argsort(NOISE))), {"target": "y", "time_column": "t"}, "y"),
     ("target_type_unsupported", frame_with(y=pd.date_range("2020", periods=ROWS)), {"target": "y"}, "y"),
-    ("features_missing", frame_with(x=1.0), {"target": "y"}, ""),
+    ("features_missing", frame_with(x=1.0), {"target": "y"}, "x"),
 ]
 
 
@@ -76,8 +78,7 @@ def test_what_cannot_be_learned_is_refused_by_place(
     with pytest.raises(Invalid) as refused:
         prepared(frame, **options)
     assert refused.value.code == code
-    if place:
-        assert place in refused.value.problems[0].pointer
+    assert place in refused.value.problems[0].pointer
     said = refused.value.detail + str(refused.value.problems)
     assert "secret" not in said
 
@@ -133,6 +134,66 @@ def test_group_splits_keep_groups_together() -> None:
     groups = frame["household"].to_numpy()
     assert not np.isin(groups[found.split.holdout], groups[found.split.development]).any()
     assert "household" not in found.features.names
+
+
+def test_groups_that_were_held_out_are_held_out_again_when_the_dataset_grows() -> None:
+    earlier = people(1000).assign(site=np.arange(1000) % 50)
+    later = people(1000, seed=1).assign(site=np.arange(1000) % 50 + 50)
+    options: dict[str, Any] = {"target": "good", "exclude": ["score", "grade"], "group_column": "site"}
+    before = prepared(earlier, **options).split
+    after = prepared(pd.concat([earlier, later], ignore_index=True), **options).split
+    again = np.intersect1d(before.holdout, after.holdout)
+    assert len(again) > 0.4 * len(before.holdout)
+
+
+def test_the_share_of_a_group_split_counts_rows_and_passes_over_groups_that_are_too_large() -> None:
+    frame = people(1000).assign(site=np.r_[np.zeros(600, dtype=int), np.arange(400) % 40 + 1])
+    for seed in range(5):
+        found = prepared(frame, target="good", group_column="site", exclude=["score", "grade"], seed=seed)
+        assert 180 <= len(found.split.holdout) <= 220
+        assert found.groups is not None
+        assert not set(found.groups[found.split.holdout]) & set(found.groups[found.split.development])
+
+
+def test_a_class_with_few_rows_in_the_holdout_is_warned_of() -> None:
+    rare = np.where(np.arange(ROWS) % 20 == 0, "b", "a")
+    assert "class_rare" in codes_of(prepared(frame_with(y=rare), target="y"))
+    assert "class_rare" not in codes_of(prepared(frame_with(), target="y"))
+
+
+def test_few_groups_in_the_holdout_are_warned_of() -> None:
+    frame = people().assign(site=np.arange(400) % 10)
+    found = prepared(frame, target="good", group_column="site", exclude=["score", "grade"])
+    assert "groups_few" in codes_of(found)
+    assert "groups_few" not in codes_of(prepared(frame, target="good", group_column="age"))
+
+
+@pytest.mark.parametrize(("counts", "held_out"), [((60, 25, 15), 15), ((30, 30, 40), 40), ((10, 80, 10), 10)])
+def test_a_time_split_cuts_between_moments_nearest_to_its_share(counts: tuple[int, ...], held_out: int) -> None:
+    year = np.repeat([2001, 2002, 2003], counts)
+    frame = pd.DataFrame({"year": year, "x": RNG.normal(size=100), "y": RNG.normal(size=100)})
+    assert len(prepared(frame, target="y", time_column="year").split.holdout) == held_out
+
+
+def test_a_numeric_time_column_is_no_feature() -> None:
+    frame = frame_with(period=np.arange(ROWS) // 2 * 10)
+    found = prepared(frame, target="y", time_column="period")
+    assert found.features.names == ["x"]
+    assert "time_column_left_out" in codes_of(found)
+
+
+def test_numbers_of_their_own_in_each_row_are_warned_of_and_kept() -> None:
+    account = RNG.choice(10**9, ROWS, replace=False)
+    found = prepared(frame_with(account=account, some=np.where(NOISE > 1, np.nan, account)), target="y")
+    warned = [finding for finding in found.findings if finding.code == "column_id_like"]
+    assert [(finding.severity, finding.columns) for finding in warned] == [("warning", ("account", "some"))]
+    assert {"account", "some"} <= set(found.features.names)
+
+
+def test_the_search_does_not_see_the_holdout_even_for_its_smallest_target() -> None:
+    when = pd.date_range("2024", periods=ROWS)
+    frame = pd.DataFrame({"x": NOISE, "when": when, "y": np.where(np.arange(ROWS) < 180, 1.5, -1.5) + abs(NOISE) / 9})
+    assert prepared(frame, target="y", time_column="when").setting.non_negative
 
 
 def test_a_column_that_knows_the_target_is_reported() -> None:

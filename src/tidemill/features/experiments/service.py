@@ -20,7 +20,7 @@ from tidemill.jobs.service import JobRequest
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import NotFound
-from tidemill.kit.metrics import higher_is_better
+from tidemill.kit.metrics import check_metric, higher_is_better
 from tidemill.kit.near_names import check_column
 from tidemill.schemas.experiments import RunFilter, TrainingOptions, TrainingRequest, TrainingStarted
 
@@ -51,11 +51,13 @@ class RankedRuns:
 async def start(session: AsyncSession, request: TrainingRequest, principal: str) -> TrainingStarted:
     """Create a run and its job, which keeps the dataset version from being deleted until it has ended.
 
-    Raises NotFound for the dataset, Invalid for columns that it does not have.
+    Raises NotFound for the dataset, Invalid for columns that it does not have and metrics that there are not.
     """
     version = await datasets.get_version(session, request.dataset, request.dataset_version)
     options = TrainingOptions.model_validate(request.model_dump(include=set(TrainingOptions.model_fields)))
     _check_columns(version, options)
+    if options.metric is not None:
+        check_metric(options.metric, options.task)
     name = request.name or default_name(request.dataset, request.target)
     await queries.create_experiment_if_missing(session, name, principal)
     run = _new_run(await get_experiment(session, name), version, options, principal)
@@ -105,8 +107,10 @@ async def list_runs(
 async def leaderboard(
     session: AsyncSession, name: str, sort: str | None, limit: int, after: tuple[float, str] | None
 ) -> RankedRuns:
-    """At most ``limit`` finished runs of an experiment, best first. Raises NotFound for the experiment."""
+    """At most ``limit`` finished runs, best first. Raises NotFound for the experiment, Invalid for the metric."""
     experiment = await get_experiment(session, name)
+    if sort is not None:
+        check_metric(sort)
     metric = sort or await queries.newest_metric(session, experiment.id) or "roc_auc"
     rows = await queries.ranked(session, experiment.id, (metric, higher_is_better(metric)), limit, after)
     return RankedRuns(metric, rows)

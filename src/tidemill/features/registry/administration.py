@@ -4,10 +4,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.tables.registry import AliasEvent, ModelVersion
 from tidemill.features.registry import dataset_link, queries, service
+from tidemill.features.registry.policy import CHECKS
 from tidemill.features.registry.service import Cause
 from tidemill.features.registry.states import CHAMPION, Move
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Conflict, NotFound, PreconditionFailed, Problem
+from tidemill.kit.errors import Conflict, Invalid, NotFound, PreconditionFailed, Problem
+from tidemill.kit.metrics import check_metric
 from tidemill.schemas.registry import AliasSet, Compare, GatePolicy, Policy
 
 
@@ -45,7 +47,16 @@ async def policy(session: AsyncSession, name: str) -> Policy:
 
 
 async def set_policy(session: AsyncSession, name: str, new: GatePolicy, if_match: str | None) -> Policy:
-    """Replace the policy. Raises PreconditionFailed if ``if_match`` is not the present revision's ETag."""
+    """Replace the policy.
+
+    Raises PreconditionFailed if ``if_match`` is not the present revision's ETag, Invalid for a metric or check that
+    there is not: a gate that overlooked a wrong name would decide by another rule than was meant.
+    """
+    if new.metric is not None:
+        check_metric(new.metric)
+    if strange := sorted(set(new.ignored_checks) - set(CHECKS)):
+        problems = [Problem("/ignored_checks", "check_unknown", f"One of: {', '.join(CHECKS)}.") for _ in strange]
+        raise Invalid("check_unknown", f"Checks of the gate are: {', '.join(CHECKS)}.", problems)
     model = await service.locked_model(session, name)
     if if_match is not None and if_match not in ("*", f'"{model.policy_revision}"'):
         raise PreconditionFailed("policy_changed", "The policy was changed since it was read.")

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.adapters.model_loading import TIDEMILL
 from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import GateDecision, Model, ModelVersion
 from tidemill.features.registry import queries, service
@@ -87,6 +88,7 @@ async def _weigh(ctx: JobContext, contest: Contest) -> Evidence:
             "challenger": await material.contestant(contest.challenger),
             "champion": champion,
             "parts": await material.parts(contest.challenger.dataset_version_id),
+            "champion_parts": await material.parts(_other_dataset(contest)),
             "metric": contest.policy.metric or contest.challenger.metric,
             "confidence": contest.policy.confidence,
             "resamples": contest.policy.resamples,
@@ -96,6 +98,14 @@ async def _weigh(ctx: JobContext, contest: Contest) -> Evidence:
         found = await ctx.compute(_ENTRY, request)
     checks = [*_stored_checks(contest.challenger), *map(Check.model_validate, found["checks"])]
     return Evidence(found["metric"], checks, [Comparison.model_validate(item) for item in found["comparisons"]])
+
+
+def _other_dataset(contest: Contest) -> str | None:
+    """Where to look which of the challenger's rows the champion was trained on, unless it is the same dataset."""
+    champion, challenger = contest.champion, contest.challenger
+    if champion is None or champion.flavor != TIDEMILL or champion.dataset_version_id == challenger.dataset_version_id:
+        return None
+    return champion.dataset_version_id
 
 
 def _stored_checks(version: ModelVersion) -> list[Check]:

@@ -10,6 +10,7 @@ from tidemill.schemas.registry import Compare, ImportModel
 GATE = Kind("registry.gate", "default", 1800)
 IMPORT = Kind("registry.import", "default", 3600)
 COMPARE = Kind("registry.compare", "default", 1800)
+MIRROR = Kind("registry.mirror", "default", 300)
 COLLECT = Kind("registry.collect", "default", 1800)
 
 
@@ -29,6 +30,10 @@ class ImportPayload(BaseModel):
 class ComparePayload(BaseModel):
     model_name: str
     request: Compare
+
+
+class MirrorPayload(BaseModel):
+    model_name: str
 
 
 class CollectPayload(BaseModel):

@@ -36,7 +36,7 @@ class Material:
         """Local Parquet parts of a dataset version, in order; none without a dataset."""
         if dataset_version_id is None:
             return []
-        target = self.folder / "parts"
+        target = self.folder / f"parts-{dataset_version_id}"
         target.mkdir(exist_ok=True)
         services = self.services
         paths = await dataset_link.download_parts(services.sessions, services.store, dataset_version_id, target)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from tidemill.schemas.registry import Check, Comparison, GatePolicy
 
+CHECKS = ("signature", "leakage", "finite_predictions", "bundle")
+"""Codes of all checks that a version goes through."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -44,12 +47,21 @@ def _of_comparison(policy: GatePolicy, comparison: Comparison) -> tuple[bool, st
         f"{comparison.metric} differs by {comparison.difference:+.4g} "
         f"({policy.confidence:.0%} interval {comparison.low:+.4g} to {comparison.high:+.4g})"
     )
+    where += _of_seen_rows(comparison)
     if comparison.low > 0:
         return True, f"Better than {name}: {where}"
     if margin > 0 and comparison.low > -margin:
         return True, f"Not worse than {name} by more than the margin {margin:g}: {where}"
     asked = f"above -{margin:g}" if margin > 0 else "above zero"
     return False, f"Not shown to be better than {name}: {where}, and the interval must lie {asked}"
+
+
+def _of_seen_rows(comparison: Comparison) -> str:
+    if comparison.rows_left_out:
+        return f", on the {comparison.row_count} holdout rows that it was not trained on"
+    if comparison.rows_seen_by_other:
+        return f"; it was trained on {comparison.rows_seen_by_other} of the {comparison.row_count} rows, which helps it"
+    return ""
 
 
 def _of_unscored(policy: GatePolicy, comparison: Comparison, name: str) -> tuple[bool, str]:

@@ -92,6 +92,24 @@ async def aliases(session: AsyncSession, model_ids: Sequence[str]) -> Sequence[M
     return (await session.scalars(query)).all()
 
 
+async def any_in_mlflow(session: AsyncSession, model_id: str, numbers: Sequence[int]) -> bool:
+    query = select(ModelVersion.id).where(ModelVersion.model_id == model_id, ModelVersion.number.in_(numbers))
+    return await session.scalar(query.where(ModelVersion.mlflow_model_uri.is_not(None)).limit(1)) is not None
+
+
+async def aliases_ever(session: AsyncSession, model_id: str) -> set[str]:
+    """Names of all aliases that the model ever had."""
+    return set(await session.scalars(select(AliasEvent.alias).where(AliasEvent.model_id == model_id).distinct()))
+
+
+async def mlflow_uris_of_aliases(session: AsyncSession, model_id: str) -> dict[str, str | None]:
+    """Alias to the address in MLflow of the model that it points to."""
+    here = (ModelAlias.model_id == ModelVersion.model_id) & (ModelAlias.number == ModelVersion.number)
+    query = select(ModelAlias.alias, ModelVersion.mlflow_model_uri).join(ModelVersion, here)
+    rows = await session.execute(query.where(ModelAlias.model_id == model_id))
+    return {row[0]: row[1] for row in rows}
+
+
 async def events_page(
     session: AsyncSession, model_id: str, alias_name: str | None, limit: int, before: int | None
 ) -> Sequence[AliasEvent]:

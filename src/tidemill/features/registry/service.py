@@ -10,14 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.tables.registry import AliasEvent, Model, ModelAlias, ModelVersion, ModelVersionPin
 from tidemill.features.registry import dataset_link, queries
-from tidemill.features.registry.kinds import GATE, GatePayload
+from tidemill.features.registry.kinds import GATE, MIRROR, GatePayload, MirrorPayload
 from tidemill.features.registry.states import CHALLENGER, CHAMPION, Move
 from tidemill.jobs import service as jobs
+from tidemill.jobs.states import JobStatus
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.logging import current_request_id
 from tidemill.kit.names import split_model_reference
+from tidemill.schemas.jobs import JobFilter
 from tidemill.schemas.registry import GatePolicy
 
 _TICK = timedelta(microseconds=1)
@@ -171,7 +173,20 @@ async def move_alias(
     await _point(session, event, pointer)
     session.add(event)
     await session.flush()
+    await _ask_mirror(session, model, event)
     return event
+
+
+async def _ask_mirror(session: AsyncSession, model: Model, event: AliasEvent) -> None:
+    """Have MLflow told, unless it knows neither version, or a job that waits will see this move too."""
+    numbers = [number for number in (event.from_number, event.to_number) if number is not None]
+    if not await queries.any_in_mlflow(session, model.id, numbers):
+        return
+    subject = f"model/{model.name}"
+    waiting = JobFilter(kind=MIRROR.kind, status=JobStatus.QUEUED, subject=subject)
+    if not await jobs.list_page(session, waiting, 1):
+        request = jobs.JobRequest(principal=event.who, request_id=event.request_id, subject=subject)
+        await jobs.enqueue(session, MIRROR, MirrorPayload(model_name=model.name), request)
 
 
 async def pin(session: AsyncSession, version_id: str, dependent: str) -> None:

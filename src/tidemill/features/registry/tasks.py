@@ -11,11 +11,14 @@ from tidemill.features.registry.kinds import (
     COMPARE,
     GATE,
     IMPORT,
+    MIRROR,
     CollectPayload,
     ComparePayload,
     GatePayload,
     ImportPayload,
+    MirrorPayload,
 )
+from tidemill.features.registry.mirror import run_mirror
 from tidemill.jobs.definition import TaskDefinition
 from tidemill.jobs.schedules import Schedule
 from tidemill.jobs.service import Kind
@@ -29,5 +32,6 @@ GATE_TASK = _task(GATE, GatePayload, run_gate)
 COMPARE_TASK = _task(COMPARE, ComparePayload, run_compare)
 COLLECT_TASK = _task(COLLECT, CollectPayload, run_collect)
 IMPORT_TASK = _task(IMPORT, ImportPayload, run_import)
-TASKS = (GATE_TASK, COMPARE_TASK, IMPORT_TASK, COLLECT_TASK)
+MIRROR_TASK = _task(MIRROR, MirrorPayload, run_mirror)
+TASKS = (GATE_TASK, COMPARE_TASK, IMPORT_TASK, MIRROR_TASK, COLLECT_TASK)
 HOURLY = Schedule(name="registry-collect", cron="43 * * * *", task=COLLECT_TASK, payload=CollectPayload())

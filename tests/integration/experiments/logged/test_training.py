@@ -95,8 +95,11 @@ def check_mlflow(url: str, run: dict[str, Any]) -> None:
     tags = {tag["key"]: tag["value"] for tag in got["data"]["tags"]}
     assert (tags["tidemill.dataset"], tags["tidemill.job_id"]) == ("loans", run["job_id"])
     assert got["inputs"]["dataset_inputs"][0]["dataset"]["name"] == "loans"
+    assert len(got["outputs"]["model_outputs"]) == 1
     search = {"experiment_ids": [got["info"]["experiment_id"]], "max_results": 100}
     runs = httpx.post(f"{url}/api/2.0/mlflow/runs/search", json=search).json()["runs"]
     assert len(runs) == 1 + run["trials"]
     versions = httpx.get(f"{url}/api/2.0/mlflow/model-versions/search", params={"filter": "name = 'loans-good'"})
     assert [version["run_id"] for version in versions.json()["model_versions"]] == [run["mlflow_run_id"]]
+    model = httpx.get(f"{url}/api/2.0/mlflow/registered-models/get", params={"name": "loans-good"}).json()
+    assert model["registered_model"]["aliases"] == [{"alias": "champion", "version": "1"}]
