@@ -59,10 +59,13 @@ def leaderboard_table(board: Leaderboard) -> Table:
 
 def _candidates(report: dict[str, Any]) -> Table:
     rows = [
-        (number, entry["candidate"], entry["score"], entry["iterations"] or None, entry["seconds"])
+        (
+            number, entry["candidate"], interval_text(entry["score"], entry.get("low"), entry.get("high")),
+            entry["iterations"] or None, entry["seconds"],
+        )
         for number, entry in enumerate(report["leaderboard"], start=1)
-    ]
-    columns = ("#", "model", f"validation {report['metric']}", "rounds", "seconds")
+    ]  # fmt: skip
+    columns = ("#", "model", f"validation {report['metric']} (95%)", "rounds", "seconds")
     return make_table("Candidates, the best trial of each", *columns, rows=rows)
 
 

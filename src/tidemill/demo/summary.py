@@ -67,9 +67,11 @@ def _interval(value: Mapping[str, Any] | None) -> str:
 
 def _leaderboard(run: Mapping[str, Any]) -> Table:
     report = run["report"]
-    table = _table(f"Leaderboard ({run['metric']} on validation data)", "model", "best trial", "seconds")
+    title = f"Leaderboard ({run['metric']} on validation data, 95% intervals)"
+    table = _table(title, "model", "best trial", "seconds")
     for row in report["leaderboard"]:
-        table.add_row(row["candidate"], f"{row['score']:.4f}", f"{row['seconds']:.1f}")
+        value = {"value": row["score"], "low": row["low"], "high": row["high"]}
+        table.add_row(row["candidate"], _interval(value), f"{row['seconds']:.1f}")
     return table
 
 

@@ -28,10 +28,16 @@ def intervals(
     for weights in weights_of(rows, bootstrap, _CHUNK_VALUES):
         for name, statistic in defined.items():
             drawn[name].append(statistic(weights))
-    return {name: (values[name], _ends(values[name], np.concatenate(drawn[name]), bootstrap)) for name in defined}
+    return {name: (values[name], ends_of(values[name], np.concatenate(drawn[name]), bootstrap)) for name in defined}
 
 
-def _ends(value: float, drawn: Floats, bootstrap: Bootstrap) -> Estimate | None:
+def drawn_values(statistic: Statistic, rows: int, bootstrap: Bootstrap) -> Floats:
+    """The statistic on each resample of the rows."""
+    return np.concatenate([statistic(weights) for weights in weights_of(rows, bootstrap, _CHUNK_VALUES)])
+
+
+def ends_of(value: float, drawn: Floats, bootstrap: Bootstrap) -> Estimate | None:
+    """The value with its percentile interval; None where it is undefined on more than 5% of the resamples."""
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < (1 - _MOST_UNDEFINED) * bootstrap.resamples:
         return None

@@ -14,6 +14,7 @@ from tidemill.kit.reporter import Reporter
 from tidemill.schemas.experiments import DEFAULT_TIME_BUDGET_SECONDS, TrainingOptions
 from tidemill.training.assessment import figure_data, holdout_metrics, permutation_importance
 from tidemill.training.background import Background
+from tidemill.training.candidates import FAMILIES
 from tidemill.training.figures import draw_figures
 from tidemill.training.fitting import scores_of
 from tidemill.training.folds import encoded_folds
@@ -23,7 +24,15 @@ from tidemill.training.order import TrainingOrder
 from tidemill.training.pipelines import fit_baseline, refit, use_one_thread
 from tidemill.training.preparation import Prepared, prepare
 from tidemill.training.reports import make_report, run_head, run_record, without_nan
-from tidemill.training.search import Search, SearchLimits, TrialRecord, best_of, open_study
+from tidemill.training.search import (
+    Search,
+    Searched,
+    SearchLimits,
+    TrialRecord,
+    best_of,
+    open_study,
+    score_baseline,
+)
 from tidemill.training.studies import open_storage
 
 _EXAMPLE_ROWS = 5
@@ -47,16 +56,17 @@ def train(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     prepared = prepare(order.parts, order.options, reporter.cpu_threads)
     for finding in prepared.findings:
         reporter.log("warning" if finding.severity == "error" else finding.severity, finding.detail)
-    done = _search(order, prepared, reporter, started)
-    return _finish(order, prepared, done, reporter)
+    searched = _search(order, prepared, reporter, started)
+    return _finish(order, prepared, searched, reporter)
 
 
-def _search(order: TrainingOrder, prepared: Prepared, reporter: Reporter, started: float) -> list[TrialRecord]:
+def _search(order: TrainingOrder, prepared: Prepared, reporter: Reporter, started: float) -> Searched:
     storage = open_storage(order.study_url.get_secret_value() if order.study_url else None)
     study = open_study(order.job_id, storage, prepared.setting)
-    folds = encoded_folds(prepared.frame, prepared.target, prepared.features, prepared.split)
+    folds = encoded_folds(prepared.frame, prepared.target, prepared.features, prepared.split, prepared.groups)
     limits = _limits(order.options, time.monotonic() - started)
-    return Search(study, prepared.setting, folds, reporter).run(limits)
+    done = Search(study, prepared.setting, folds, reporter).run(limits)
+    return Searched(done, score_baseline(folds(FAMILIES[done[0].candidate].encoding), prepared.setting))
 
 
 def _limits(options: TrainingOptions, used_seconds: float) -> SearchLimits:
@@ -66,8 +76,9 @@ def _limits(options: TrainingOptions, used_seconds: float) -> SearchLimits:
     return SearchLimits(options.trials, None if seconds is None else max(1.0, seconds * _SEARCH_SHARE - used_seconds))
 
 
-def _finish(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord], reporter: Reporter) -> dict[str, Any]:
+def _finish(order: TrainingOrder, prepared: Prepared, searched: Searched, reporter: Reporter) -> dict[str, Any]:
     reporter.check()
+    done = searched.trials
     for name in _LOOKED_UP_BY_SKLEARN:
         importlib.import_module(name)
     logging = Background("logging", lambda: _begin_logging(order, prepared, done))
@@ -78,7 +89,7 @@ def _finish(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord], r
     pipeline = refit(known, labels, prepared.features, prepared.setting, winner)
     baseline = fit_baseline(known, labels, prepared.setting)
     reporter.progress("holdout", message="measuring on the untouched rows")
-    report = _assess(order, prepared, done, (pipeline, baseline))
+    report = _assess(order, prepared, searched, (pipeline, baseline))
     reporter.progress("saving", message="saving the model")
     use_one_thread(pipeline)
     mlflow_record = logging.result()
@@ -102,9 +113,7 @@ def _begin_logging(order: TrainingOrder, prepared: Prepared, done: list[TrialRec
     return mlflow_record
 
 
-def _assess(
-    order: TrainingOrder, prepared: Prepared, done: list[TrialRecord], models: tuple[Any, Any]
-) -> dict[str, Any]:
+def _assess(order: TrainingOrder, prepared: Prepared, searched: Searched, models: tuple[Any, Any]) -> dict[str, Any]:
     """Predict the holdout once, with the winner and the baseline, and write everything that follows from it."""
     pipeline, baseline = models
     rows = prepared.split.holdout
@@ -119,7 +128,7 @@ def _assess(
     importance = permutation_importance(pipeline, frame, truth, prepared.features, prepared.setting)
     figures["importance"] = {"metric": prepared.setting.metric, "columns": importance}
     report = make_report(
-        order, prepared, done,
+        order, prepared, searched,
         {
             "metrics": holdout_metrics(target, truth, scores, seed, groups),
             "baseline_metrics": holdout_metrics(target, truth, naive, seed, groups),

@@ -1,8 +1,8 @@
 """Fit one candidate on encoded rows and score it on others, stopping early where the method can."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm
@@ -10,9 +10,13 @@ import numpy as np
 from lightgbm.callback import CallbackEnv
 from sklearn.exceptions import ConvergenceWarning
 
-from tidemill.evaluation.statistics import Floats, Scores, metric_value
-from tidemill.training.candidates import MAX_ITERATIONS, Family, Params, Setting
+from tidemill.evaluation.comparison import Estimate
+from tidemill.evaluation.intervals import drawn_values, ends_of
+from tidemill.evaluation.resampling import Bootstrap
+from tidemill.evaluation.statistics import Floats, Scores, metric_value, statistic
+from tidemill.training.candidates import MAX_ITERATIONS, Family, Params, Setting, naive_baseline
 
+VALIDATION_RESAMPLES = 500
 _PATIENCE_ROUNDS = 50
 _LIGHTGBM_METRICS: dict[str, dict[str, str]] = {
     "binary": {"roc_auc": "auc", "average_precision": "average_precision", "accuracy": "binary_error"},
@@ -30,20 +34,25 @@ known; may raise to stop it."""
 
 @dataclass(frozen=True)
 class FoldData:
-    """One encoding of one fold. Targets are numbers, or positions of classes."""
+    """One encoding of one fold. Targets are numbers, or positions of classes.
+
+    bootstrap: how its validation rows are resampled, each fold's by a seed of its own.
+    """
 
     train: Floats
     train_target: Floats
     validation: Floats
     validation_target: Floats
+    bootstrap: Bootstrap = field(default_factory=lambda: Bootstrap(VALIDATION_RESAMPLES))
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """``iterations``: boosting rounds that were best, 0 where the method has none."""
+    """``iterations``: boosting rounds that were best, 0 where the method has none. ``answers``: on validation rows."""
 
     score: float
     iterations: int
+    answers: Scores
 
 
 def fit_and_score(family: Family, params: Params, setting: Setting, fold: FoldData, on_round: OnRound) -> Fitted:
@@ -53,7 +62,32 @@ def fit_and_score(family: Family, params: Params, setting: Setting, fold: FoldDa
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         estimator, iterations = _FITTERS.get(family.name, _fit_plain)(family, params, setting, fold, on_round)
         scores = scores_of(estimator, fold.validation, setting)
-    return Fitted(metric_value(setting.metric, fold.validation_target, scores), iterations)
+    return Fitted(metric_value(setting.metric, fold.validation_target, scores), iterations, scores)
+
+
+def fit_and_score_baseline(setting: Setting, fold: FoldData) -> Fitted:
+    """As `fit_and_score`, for the naive baseline."""
+    estimator = naive_baseline(setting).fit(np.zeros((len(fold.train_target), 1)), fold.train_target)
+    scores = scores_of(estimator, np.zeros((len(fold.validation_target), 1)), setting)
+    return Fitted(metric_value(setting.metric, fold.validation_target, scores), 0, scores)
+
+
+def validation_score(fitted: Sequence[Fitted]) -> float:
+    """The mean over the folds."""
+    return float(np.mean([one.score for one in fitted]))
+
+
+def validation_interval(metric: str, folds: Sequence[FoldData], fitted: Sequence[Fitted]) -> Estimate | None:
+    """`validation_score` with its 95% interval over the validation rows.
+
+    It tells how far other rows could have moved the score, not that the best of many trials is chosen on these rows,
+    which flatters it; the holdout tells without. None where the metric is undefined on too many resamples.
+    """
+    drawn = []
+    for fold, one in zip(folds, fitted, strict=True):
+        measure = statistic(metric, fold.validation_target, one.answers)
+        drawn.append(drawn_values(measure, len(fold.validation_target), fold.bootstrap))
+    return ends_of(validation_score(fitted), np.mean(drawn, axis=0), folds[0].bootstrap)
 
 
 def scores_of(estimator: Any, rows: Any, setting: Setting) -> Scores:

@@ -13,7 +13,7 @@ from tidemill.kit.metrics import higher_is_better
 from tidemill.training.assessment import RESAMPLES
 from tidemill.training.order import DatasetReference, TrainingOrder
 from tidemill.training.preparation import Prepared
-from tidemill.training.search import TrialRecord, best_of, best_per_candidate
+from tidemill.training.search import Searched, TrialRecord, best_of, best_per_candidate
 
 _MAX_TRIALS_LISTED = 1000
 _LIBRARIES = ("lightgbm", "numpy", "optuna", "pandas", "scikit-learn")
@@ -43,8 +43,9 @@ class RunRecord:
     row_count: int
 
 
-def make_report(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord], measured: Report) -> Report:
+def make_report(order: TrainingOrder, prepared: Prepared, searched: Searched, measured: Report) -> Report:
     """Everything that is known of the run; ``measured`` are the parts that come from the holdout."""
+    done = searched.trials
     winner = best_of(done, prepared.setting.metric)
     return {
         "model_name": order.model_name,
@@ -60,7 +61,7 @@ def make_report(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord
         "iterations": winner.iterations or None,
         "features": [asdict(column) for column in prepared.features.columns],
         "split": _split(prepared),
-        "leaderboard": [asdict(record) for record in best_per_candidate(done, prepared.setting.metric)],
+        "leaderboard": _leaderboard(searched, prepared.setting.metric),
         "trials": [asdict(record) for record in done[:_MAX_TRIALS_LISTED]],
         "warnings": [finding.as_dict() for finding in prepared.findings],
         "intervals": {
@@ -73,6 +74,14 @@ def make_report(order: TrainingOrder, prepared: Prepared, done: list[TrialRecord
         | {name: version(name) for name in _LIBRARIES},
         **measured,
     }
+
+
+def _leaderboard(searched: Searched, metric: str) -> list[Report]:
+    """The best trial of each candidate and the naive baseline on the validation rows, best first."""
+    naive: Report = {"candidate": "naive_baseline", "number": None, "params": {}, "iterations": 0, "seconds": 0.0}
+    rows = [asdict(record) for record in best_per_candidate(searched.trials, metric)] + [naive | asdict(searched.naive)]
+    sign = -1 if higher_is_better(metric) else 1
+    return sorted(rows, key=lambda row: sign * float(row["score"]))
 
 
 def run_record(order: TrainingOrder, report: Report, done: list[TrialRecord]) -> RunRecord:

@@ -23,7 +23,14 @@ from tidemill.kit.errors import Invalid
 from tidemill.kit.metrics import higher_is_better
 from tidemill.kit.reporter import Reporter
 from tidemill.training.candidates import FAMILIES, Family, Params, Setting, known_points
-from tidemill.training.fitting import FoldData, fit_and_score
+from tidemill.training.fitting import (
+    Fitted,
+    FoldData,
+    fit_and_score,
+    fit_and_score_baseline,
+    validation_interval,
+    validation_score,
+)
 
 _SEEDS_PER_RUN = 1_000_003
 _MOST_TOO_LONG = 5
@@ -49,7 +56,10 @@ class SearchLimits:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A finished trial. ``score`` is None where it was pruned; ``iterations`` are the best ones over the folds."""
+    """A finished trial. ``score`` is None where it was pruned; ``iterations`` are the best ones over the folds.
+
+    low, high: ends of the score's interval, for trials that were the best of their candidate when they were done.
+    """
 
     number: int
     candidate: str
@@ -57,6 +67,25 @@ class TrialRecord:
     score: float | None
     iterations: int
     seconds: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineScore:
+    """What the naive baseline reaches on the validation rows."""
+
+    score: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found, and what it has to be better than."""
+
+    trials: list[TrialRecord]
+    naive: BaselineScore
 
 
 class OutOfTimeError(Exception):
@@ -160,19 +189,28 @@ class Search:
         params = family.suggest(trial, self._setting)
         self._expect_in_time(family, deadline)
         folds = self._folds_of(family.encoding)
-        found = []
+        found: list[Fitted] = []
         for number, fold in enumerate(folds):
             follow = self._follow(trial if len(folds) == 1 else None, deadline)
             found.append(fit_and_score(family, params, self._setting, fold, follow))
             if len(folds) > 1:
-                _report(trial, float(np.mean([one.score for one in found])), _WARMUP_STEPS + number)
-        score = float(np.mean([one.score for one in found]))
+                _report(trial, validation_score(found), _WARMUP_STEPS + number)
+        score = validation_score(found)
         if not np.isfinite(score):
             metric = self._setting.metric
             raise Invalid(
                 "metric_undefined", f"The metric {metric} is undefined on the validation rows; choose another."
             )
+        if self._leads(family, score) and (ends := validation_interval(self._setting.metric, folds, found)):
+            trial.set_user_attr("low", ends.low)
+            trial.set_user_attr("high", ends.high)
         return score, round(float(np.mean([one.iterations for one in found])))
+
+    def _leads(self, family: Family, score: float) -> bool:
+        """Whether no trial of the family was as good; only those are ever shown beside others."""
+        sign = 1 if higher_is_better(self._setting.metric) else -1
+        mine = [one for one in _complete(records(self._study)) if one.candidate == family.name]
+        return all(sign * score > sign * _score(one) for one in mine)
 
     def _follow(self, trial: Trial | None, deadline: float | None) -> Callable[[float, float | None], None]:
         last_step = 0
@@ -209,6 +247,13 @@ class Search:
 def records(study: optuna.Study) -> list[TrialRecord]:
     """Finished trials in order."""
     return [_record(trial) for trial in study.get_trials(deepcopy=False, states=_FINISHED)]
+
+
+def score_baseline(folds: list[FoldData], setting: Setting) -> BaselineScore:
+    """The naive baseline on the folds that the trials were scored on."""
+    found = [fit_and_score_baseline(setting, fold) for fold in folds]
+    ends = validation_interval(setting.metric, folds, found)
+    return BaselineScore(validation_score(found), ends.low if ends else None, ends.high if ends else None)
 
 
 def best_of(done: Iterable[TrialRecord], metric: str) -> TrialRecord:
@@ -251,4 +296,6 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         score=score,
         iterations=int(trial.user_attrs.get("iterations", 0)),
         seconds=float(trial.user_attrs.get("seconds", 0.0)),
+        low=trial.user_attrs.get("low"),
+        high=trial.user_attrs.get("high"),
     )

@@ -52,6 +52,11 @@ def test_every_family_gets_its_turn_and_the_best_is_first(small: Prepared) -> No
     board = best_per_candidate(done, "roc_auc")
     assert {one.candidate for one in board} == {"lightgbm", "linear", "hist_gradient_boosting", "random_forest"}
     assert board[0] == best_of(done, "roc_auc")
+    for one in board:
+        assert one.low is not None
+        assert one.high is not None
+        assert one.score is not None
+        assert one.low < one.score < one.high
     assert ("search", 6, 6) in reporter.stages
 
 

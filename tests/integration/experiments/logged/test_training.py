@@ -52,8 +52,9 @@ async def test_a_run_trains_assesses_logs_and_registers(
     assert 0.6 < auc["low"] < auc["value"] < auc["high"] <= 1
     report = run["report"]
     assert {entry["candidate"] for entry in report["leaderboard"]} == {
-        "lightgbm", "linear", "hist_gradient_boosting"
+        "lightgbm", "linear", "hist_gradient_boosting", "naive_baseline"
     }  # fmt: skip
+    assert all(entry["low"] <= entry["score"] <= entry["high"] for entry in report["leaderboard"])
     assert {figure["name"] for figure in run["figures"]} == {
         "calibration.png", "confusion.png", "importance.png", "precision_recall.png", "roc.png"
     }  # fmt: skip
