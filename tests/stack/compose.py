@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.s3_servers import find_minio
 from tidemill.client import Tidemill
 from tidemill.kit.errors import TidemillError
@@ -139,6 +141,15 @@ def object_store_image(folder: Path) -> str | None:
         run(command, os.environ, _BUILD_SECONDS)
         return MINIO_IMAGE
     return STAND_IN if _is_present(STAND_IN) else None
+
+
+def profiles_to_be_had() -> str:
+    """COMPOSE_PROFILES with those of which this machine has every image (`make stack-images` pulls them)."""
+    images: dict[str, list[str]] = {}
+    for service in yaml.safe_load((DEPLOY / "compose" / "observability.yaml").read_text())["services"].values():
+        for profile in service.get("profiles", ()):
+            images.setdefault(profile, []).append(service["image"].partition(":-")[2].removesuffix("}"))
+    return ",".join(profile for profile, names in images.items() if all(map(_is_present, names)))
 
 
 def _is_present(image: str) -> bool:

@@ -84,6 +84,17 @@ def test_any_container_may_die_and_the_loop_goes_on(
         until(lambda: client.experiments.get(run_id).status == "succeeded", 180)
 
 
+def test_the_loop_goes_on_without_those_who_watch(
+    served: Stack, client: Tidemill, work: Path, inputs: list[Any]
+) -> None:
+    victims = {service: served.containers(service)[0] for service in ("prometheus", "alertmanager", "backup")}
+    for victim in victims.values():
+        served.kill(victim)
+    _loop_goes_on(client, work, inputs)
+    for service, victim in victims.items():
+        until(lambda name=service, killed=victim: any(_restarted(found, killed) for found in served.containers(name)))
+
+
 def _restarted(found: dict[str, Any], victim: dict[str, Any]) -> bool:
     same = found["Id"] == victim["Id"] and found["RestartCount"] > victim["RestartCount"]
     return bool(same and found["State"].get("Health", {}).get("Status") == "healthy")
