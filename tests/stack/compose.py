@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from tests.s3_servers import find_minio
@@ -56,6 +58,12 @@ class Stack:
     def client(self) -> Tidemill:
         """The SDK. It reads ``SSL_CERT_FILE`` from this process's environment."""
         return Tidemill(self.url, self.key, self.url)
+
+    def get(self, path: str, *, signed: bool = True, **headers: str) -> httpx.Response:
+        """What a program with the admin key is answered through Nginx."""
+        known = {"Authorization": f"Bearer {self.key}"} if signed else {}
+        trust = ssl.create_default_context(cafile=str(self.secrets / "tls_certificate"))
+        return httpx.get(f"{self.url}{path}", headers={**known, **headers}, verify=trust, timeout=30)
 
     def cli(self, *arguments: str, folder: Path) -> Any:
         """Run the command line as a user does; its JSON. Fails with what it said."""

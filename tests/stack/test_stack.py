@@ -38,6 +38,16 @@ def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows:
     assert (total["predictions"], total["labelled"]) == (len(rows), len(rows))
 
 
+def test_mlflows_pages_and_programs_pass_the_sign_in(served: Stack) -> None:
+    assert served.get("/mlflow/", signed=False).status_code == 401
+    page = served.get("/mlflow/")
+    assert (page.status_code, "<html" in page.text) == (200, True), page.text[:200]
+    found = served.get("/mlflow/api/2.0/mlflow/experiments/search?max_results=10")
+    assert found.json()["experiments"]
+    assert served.get("/mlflow/ajax-api/3.0/mlflow/assistant/config").status_code == 404
+    assert served.get("/metrics").status_code == 404
+
+
 def test_containers_can_do_no_more_than_they_need(served: Stack) -> None:
     for service in served.compose("ps", "--services").split():
         for container in served.containers(service):
