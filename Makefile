@@ -70,6 +70,7 @@ tool-images: docker ## Pull the images whose programs `make test` runs (promtool
 .PHONY: stack-images
 stack-images: docker ## Pull every image of a stack that is not built here
 	@$(COMPOSE) pull --quiet --ignore-buildable
+	@TIDEMILL_OBJECT_STORE_KIND=seaweedfs $(COMPOSE) pull --quiet object-store
 
 .PHONY: test-edge
 test-edge: $(VENV)/.dev docker ## Run the Nginx files in front of real and fake servers (needs Docker)

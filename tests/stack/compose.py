@@ -148,18 +148,27 @@ def object_store_image(folder: Path) -> str | None:
         ]
         run(command, os.environ, _BUILD_SECONDS)
         return MINIO_IMAGE
-    return STAND_IN if _is_present(STAND_IN) else None
+    return STAND_IN if is_present(STAND_IN) else None
 
 
 def profiles_to_be_had() -> str:
     """COMPOSE_PROFILES with those of which this machine has every image (`make stack-images` pulls them)."""
     images: dict[str, list[str]] = {}
-    for service in yaml.safe_load((DEPLOY / "compose" / "observability.yaml").read_text())["services"].values():
+    for name, service in _services("observability.yaml").items():
         for profile in service.get("profiles", ()):
-            images.setdefault(profile, []).append(service["image"].partition(":-")[2].removesuffix("}"))
-    return ",".join(profile for profile, names in images.items() if all(map(_is_present, names)))
+            images.setdefault(profile, []).append(image_of("observability.yaml", name))
+    return ",".join(profile for profile, names in images.items() if all(map(is_present, names)))
 
 
-def _is_present(image: str) -> bool:
+def image_of(file: str, service: str) -> str:
+    """The image that a service has unless a variable names another."""
+    return str(_services(file)[service]["image"]).partition(":-")[2].removesuffix("}")
+
+
+def _services(file: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose" / file).read_text())["services"])
+
+
+def is_present(image: str) -> bool:
     command = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
     return subprocess.run(command, capture_output=True, timeout=_COMMAND_SECONDS, check=False).returncode == 0
