@@ -18,6 +18,7 @@ from tests.stack.conftest import DATASET, MODEL, TARGET, write_csv
 from tidemill.client import Tidemill
 from tidemill.kit.errors import TidemillError
 
+_RESTART_SECONDS = 180  # imports, and a health check that looks every ten seconds
 _numbers = itertools.count(1)
 
 
@@ -87,7 +88,7 @@ def test_any_container_may_die_and_the_loop_goes_on(
 ) -> None:
     victim = served.containers(service)[0]
     served.kill(victim)
-    until(lambda: any(_restarted(found, victim) for found in served.containers(service)))
+    until(lambda: any(_restarted(found, victim) for found in served.containers(service)), _RESTART_SECONDS)
     _loop_goes_on(client, work, inputs)
     if service == "mlflow":
         run_id = until(lambda: client.experiments.start(DATASET, TARGET, trials=1)).run_id
@@ -102,7 +103,10 @@ def test_the_loop_goes_on_without_those_who_watch(
         served.kill(victim)
     _loop_goes_on(client, work, inputs)
     for service, victim in victims.items():
-        until(lambda name=service, killed=victim: any(_restarted(found, killed) for found in served.containers(name)))
+        until(
+            lambda name=service, killed=victim: any(_restarted(found, killed) for found in served.containers(name)),
+            _RESTART_SECONDS,
+        )
 
 
 def _restarted(found: dict[str, Any], victim: dict[str, Any]) -> bool:
@@ -173,7 +177,7 @@ def test_a_replica_killed_under_load_costs_no_prediction(served: Stack, inputs: 
     until(_all_arrived(served, load.answered))
     found = _in_ledger(served, load.answered)
     assert len(found) == len(set(found)) == len(load.answered)
-    until(lambda: any(_restarted(found, victim) for found in served.containers("model-server")))
+    until(lambda: any(_restarted(found, victim) for found in served.containers("model-server")), _RESTART_SECONDS)
 
 
 def test_replicas_stopped_in_turn_under_load_cost_no_prediction(served: Stack, inputs: list[Any]) -> None:
