@@ -184,8 +184,8 @@ def test_replicas_stopped_in_turn_under_load_cost_no_prediction(served: Stack, i
     with _Load(served, inputs[:3]) as load:
         for container in served.containers("model-server"):
             load.until_answered(50)
-            run(["docker", "restart", container["Id"]], {"PATH": "/usr/bin:/usr/local/bin"}, 90)
-            until(lambda: len([c for c in served.containers("model-server") if _healthy(c)]) == 2)
+            run(["docker", "restart", container["Id"]], {"PATH": "/usr/bin:/usr/local/bin"}, _RESTART_SECONDS)
+            until(lambda: len([c for c in served.containers("model-server") if _healthy(c)]) == 2, _RESTART_SECONDS)
         load.until_answered(50)
     assert load.failures == []
     until(_all_arrived(served, load.answered))
