@@ -67,9 +67,11 @@ COMPOSE := docker compose --env-file deploy/staging.env -f deploy/compose.yaml -
 tool-images: docker ## Pull the images whose programs `make test` runs (promtool, amtool, Nginx)
 	@$(COMPOSE) pull --quiet prometheus alertmanager docker-logs
 
+FOREIGN := postgres nginx prometheus alertmanager postgres-exporter nginx-exporter node-exporter grafana loki docker-logs alloy
+
 .PHONY: stack-images
 stack-images: docker ## Pull every image of a stack that is not built here
-	@$(COMPOSE) pull --quiet --ignore-buildable
+	@$(COMPOSE) pull --quiet $(FOREIGN)
 	@TIDEMILL_OBJECT_STORE_KIND=seaweedfs $(COMPOSE) pull --quiet object-store
 
 .PHONY: test-edge

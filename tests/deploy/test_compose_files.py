@@ -139,6 +139,16 @@ def test_the_object_store_is_one_setting(kind: str) -> None:
     assert "create-bucket" in services
 
 
+@_needs_compose
+def test_make_pulls_every_image_that_is_not_built_here(config: dict[str, Any]) -> None:
+    listed = re.search(r"^FOREIGN := (.*)$", (DEPLOY.parent / "Makefile").read_text(), re.MULTILINE)
+    assert listed
+    images = {name: service["image"] for name, service in config["services"].items()}
+    built = {images[name] for name, service in config["services"].items() if "build" in service}
+    wanted = {image for image in images.values() if image not in built}
+    assert {images[name] for name in listed[1].split()} == wanted
+
+
 def test_images_are_pinned_to_a_version() -> None:
     for file in sorted(DEPLOY.glob("compose/*.yaml")):
         services = yaml.safe_load(file.read_text()).get("services") or {}
