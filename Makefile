@@ -61,6 +61,19 @@ docker: ## See that a Docker Engine runs
 	@docker version >/dev/null 2>&1 || { [ -x $(STANDINS)/setup.sh ] && $(STANDINS)/setup.sh; } \
 	  || { echo "Docker is missing: install the engine and its Compose plugin."; exit 1; }
 
+COMPOSE := docker compose --env-file deploy/staging.env -f deploy/compose.yaml --profile '*'
+
+.PHONY: tool-images
+tool-images: docker ## Pull the images whose programs `make test` runs (promtool, amtool, Nginx)
+	@$(COMPOSE) pull --quiet prometheus alertmanager docker-logs
+
+FOREIGN := postgres nginx prometheus alertmanager postgres-exporter nginx-exporter node-exporter grafana loki docker-logs alloy
+
+.PHONY: stack-images
+stack-images: docker ## Pull every image of a stack that is not built here
+	@$(COMPOSE) pull --quiet $(FOREIGN)
+	@TIDEMILL_OBJECT_STORE_KIND=seaweedfs $(COMPOSE) pull --quiet object-store
+
 .PHONY: test-edge
 test-edge: $(VENV)/.dev docker ## Run the Nginx files in front of real and fake servers (needs Docker)
 	@$(BIN)/pytest --numprocesses 0 tests/edge

@@ -141,6 +141,7 @@ def _environment(secrets: Path, store: str | None) -> dict[str, str]:
         "TIDEMILL_HTTP_PORT": "18080",
         "TIDEMILL_IMAGE": IMAGES["platform"],
         "TIDEMILL_MODEL_SERVER_IMAGE": IMAGES["model-server"],
+        "COMPOSE_PROFILES": "",
         "TIDEMILL_EDGE_PREDICT_RATE": "100000r/s",
         "TIDEMILL_EDGE_PREDICT_BURST": "100000",
     }

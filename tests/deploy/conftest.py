@@ -119,6 +119,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     (origin / "deploy").mkdir(parents=True)
     for file in ("calls", "up", "broken", "sick"):
         (stack / file).write_text("")
+    (stack / "address").write_text("0.0.0.0")
     (stack / "deployments").write_text('{"wealth": "ready"}')
     for name in ("rollout", "smoke"):
         shutil.copy(ROOT / "deploy" / name, origin / "deploy" / name)

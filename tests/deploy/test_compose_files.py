@@ -84,6 +84,40 @@ def test_secrets_are_files_and_no_environment_holds_one(config: dict[str, Any]) 
 
 
 @_needs_compose
+def test_the_jobs_of_a_worker_fit_into_its_container(config: dict[str, Any]) -> None:
+    worker = config["services"]["worker"]
+    names = ("CONCURRENCY", "SHORT_CONCURRENCY", "MEMORY_LIMIT_BYTES")
+    concurrency, short, limit = (int(worker["environment"][f"TIDEMILL_WORKER__{name}"]) for name in names)
+    assert (concurrency + short) * limit < int(worker["deploy"]["resources"]["limits"]["memory"])
+
+
+@_needs_compose
+def test_traces_go_where_the_env_file_or_the_shell_says_and_nowhere_else(config: dict[str, Any]) -> None:
+    name, endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"
+    told = _config("staging", **{name: endpoint})
+    for stack, expected in ((config, {}), (told, dict.fromkeys(("api", "worker", "model-server"), endpoint))):
+        given = {
+            service: (content.get("environment") or {}).get(name) for service, content in stack["services"].items()
+        }
+        assert {service: value for service, value in given.items() if value} == expected
+
+
+@_needs_compose
+def test_backups_may_be_let_out_alone(config: dict[str, Any]) -> None:
+    services, networks = config["services"], config["networks"]
+    assert [name for name, service in services.items() if "backups" in (service["networks"] or {})] == ["backup"]
+    assert networks["backups"]["internal"] is True
+    assert not _config("staging", TIDEMILL_BACKUP_NETWORK_INTERNAL="false")["networks"]["backups"].get("internal")
+
+
+@_needs_compose
+def test_nginx_leads_to_grafana_where_its_profile_is_on() -> None:
+    for profiles in ("", "exporters,dashboards"):
+        nginx = _config("staging", COMPOSE_PROFILES=profiles)["services"]["nginx"]
+        assert nginx["environment"]["TIDEMILL_EDGE_PROFILES"] == profiles
+
+
+@_needs_compose
 def test_stacks_on_one_host_share_nothing() -> None:
     staging, production = (_config(stack) for stack in STACKS)
     for kind in ("networks", "volumes"):
@@ -103,6 +137,16 @@ def test_the_object_store_is_one_setting(kind: str) -> None:
     services = _config("staging", TIDEMILL_OBJECT_STORE_KIND=kind)["services"]
     assert ("object-store" in services) == (kind != "external")
     assert "create-bucket" in services
+
+
+@_needs_compose
+def test_make_pulls_every_image_that_is_not_built_here(config: dict[str, Any]) -> None:
+    listed = re.search(r"^FOREIGN := (.*)$", (DEPLOY.parent / "Makefile").read_text(), re.MULTILINE)
+    assert listed
+    images = {name: service["image"] for name, service in config["services"].items()}
+    built = {images[name] for name, service in config["services"].items() if "build" in service}
+    wanted = {image for image in images.values() if image not in built}
+    assert {images[name] for name in listed[1].split()} == wanted
 
 
 def test_images_are_pinned_to_a_version() -> None:

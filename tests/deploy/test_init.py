@@ -1,5 +1,6 @@
 """``deploy/init``: secrets of a stack, made once."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -45,6 +46,34 @@ def test_its_secrets_are_strong_its_keys_are_keys_and_its_folder_is_closed(tmp_p
     passwords = [text.strip() for name, text in contents.items() if name.endswith(("password", "secret_key"))]
     assert len(set(passwords)) == len(passwords)
     assert not [password for password in passwords if weakness_of(password)]
+
+
+def test_it_names_the_group_that_may_read_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = tmp_path / "docker.sock"
+    socket.touch()
+    if os.geteuid() == 0:
+        os.chown(socket, -1, 4321)
+    group = socket.stat().st_gid
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+    assert f"TIDEMILL_DOCKER_GROUP={group} in deploy/staging.env" in _init(tmp_path / "secrets", "staging").stdout
+    monkeypatch.setenv("TIDEMILL_DOCKER_GROUP", str(group))
+    assert "TIDEMILL_DOCKER_GROUP" not in _init(tmp_path / "secrets", "staging").stdout
+
+
+@pytest.mark.parametrize("weak", ["Zr7hW2m", "correct-Postgres-horse-battery", "x" * 8 + "changeme" + "y" * 8])
+def test_postgresql_refuses_a_weak_secret_by_name_and_takes_those_that_were_made(tmp_path: Path, weak: str) -> None:
+    folder = tmp_path / "secrets"
+    _init(folder, "production")
+    assert _refuse_weak(folder).returncode == 0
+    (folder / "postgres_mlflow_password").write_text(f"{weak}\n")
+    refused = _refuse_weak(folder)
+    told = refused.stderr
+    assert (refused.returncode, "postgres_mlflow_password" in told, weak in told) == (1, True, False)
+
+
+def _refuse_weak(folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = ["sh", str(ROOT / "deploy/postgres/refuse-weak"), *map(str, sorted(folder.glob("postgres_*")))]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_nothing_secret_is_printed(tmp_path: Path) -> None:

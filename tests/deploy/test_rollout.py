@@ -127,6 +127,37 @@ def test_files_changed_by_hand_are_not_thrown_away(host: Host, first: str) -> No
     assert (host.root / "deploy/compose.yaml").read_text() == "by hand"
 
 
+def test_settings_of_the_host_in_the_env_file_survive_a_rollout(host: Host, first: str) -> None:
+    assert first
+    env_file = host.root / "deploy/staging.env"
+    own = env_file.read_text() + "TIDEMILL_WORKER_REPLICAS=3\n"
+    env_file.write_text(own)
+    second = host.commit("new", "new")
+    assert host.rollout("b", second).returncode == 0
+    assert (host.running, host.git("rev-parse", "HEAD"), env_file.read_text()) == (image("b"), second, own)
+    clashing = host.commit("deploy/staging.env", "TIDEMILL_SECRETS=./elsewhere\n")
+    done = host.rollout("c", clashing)
+    assert (done.returncode, "deploy/staging.env" in done.stderr) == (1, True), done.stdout + done.stderr
+    assert (host.running, host.git("rev-parse", "HEAD"), env_file.read_text()) == (image("b"), second, own)
+
+
+def test_commands_given_by_hand_find_the_images_that_run(host: Host, first: str) -> None:
+    names = host.root / "deploy/releases/staging.env"
+    assert names.read_text() == f"TIDEMILL_IMAGE={image('a')}\nTIDEMILL_MODEL_SERVER_IMAGE={image('a')}\n"
+    host.tell("sick", image("b"))
+    assert host.rollout("b", first).returncode == 3
+    assert image("a") in names.read_text()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "[::]"])
+def test_the_stack_is_looked_at_where_nginx_is_published(host: Host, address: str) -> None:
+    host.tell("address", address)
+    done = host.rollout("a", host.git("rev-parse", "HEAD"), "--smoke-timeout", "1")
+    looked = json.loads((host.stack / "calls").read_text().splitlines()[-1])
+    assert looked["arguments"][:2] == ["compose", "port"]
+    assert (done.returncode == 0) == (address != "[::]"), done.stdout + done.stderr  # nothing listens on ::1 here
+
+
 def test_a_damaged_memory_of_what_runs_is_told_and_nothing_is_touched(host: Host, first: str) -> None:
     (host.root / "deploy/releases/staging.json").write_text("{")
     done = host.rollout("b", first)

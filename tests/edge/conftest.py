@@ -37,9 +37,11 @@ def services() -> Iterator[dict[str, list[Upstream]]]:
         port = free_port()
         made[name] = [Upstream(f"127.0.{number}.{place + 1}", port, name) for place in range(count)]
     yield made
+    twice = {name: upstream.sent_twice for name, replicas in made.items() for upstream in replicas}
     for replicas in made.values():
         for upstream in replicas:
             upstream.close()
+    assert not any(twice.values()), f"headers that a server got twice: {twice}"
 
 
 @pytest.fixture(scope="session")

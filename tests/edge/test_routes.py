@@ -1,6 +1,7 @@
 """Which request goes where, and what is told about it."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -78,6 +79,17 @@ def test_figures_and_mlflows_assistant_are_closed(stack: Stack, client: httpx.Cl
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert not stack.all("api") + stack.all("mlflow") + stack.all("grafana")
+
+
+@pytest.mark.parametrize(
+    ("profiles", "target"), [("", "127.0.0.1:9"), ("exporters", "127.0.0.1:9"), ("a,dashboards", "grafana:3000")]
+)
+def test_grafana_is_where_the_stacks_profiles_say(profiles: str, target: str) -> None:
+    file = ROOT / "deploy" / "nginx" / "entrypoint.d" / "18-tidemill-edge.envsh"
+    read = f'. {file}; printf %s "$TIDEMILL_EDGE_GRAFANA"'
+    environment = {"TIDEMILL_EDGE_PROFILES": profiles, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", read], env=environment, capture_output=True, text=True, timeout=10, check=True)
+    assert done.stdout == target
 
 
 def test_the_root_leads_to_the_sign_in(client: httpx.Client) -> None:

@@ -40,6 +40,7 @@ class Upstream:
     def __init__(self, address: str, port: int, name: str) -> None:
         self.address, self.port, self.name = address, port, name
         self.seen: list[Seen] = []
+        self.sent_twice: set[str] = set()
         self.behaviour: Behaviour = lambda _seen: Answer()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -112,7 +113,9 @@ class _Connection(asyncio.Protocol):
         self._request.target += url.decode()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._request.headers[name.decode().lower()] = value.decode()
+        if (field_name := name.decode().lower()) in self._request.headers:
+            self._upstream.sent_twice.add(field_name)
+        self._request.headers[field_name] = value.decode()
 
     def on_headers_complete(self) -> None:
         self._request.method = self._parser.get_method().decode()

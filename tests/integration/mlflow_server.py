@@ -28,6 +28,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": url.removeprefix("http://"),  # one name, as in a stack
         "TIDEMILL_MLFLOW__DATABASE_URL": f"sqlite:///{folder}/mlflow.db",
         "TIDEMILL_MLFLOW__PORT": url.rpartition(":")[2],
         "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",

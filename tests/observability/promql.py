@@ -19,8 +19,13 @@ def read(prometheus: str, expr: str) -> Reading:
     """Parse ``expr``; fails the test when Prometheus cannot."""
     answer = httpx.post(f"{prometheus}/api/v1/parse_query", data={"query": expr}, timeout=10)
     assert answer.status_code == 200, f"{expr}: {answer.text}"
+    return reading_of(answer.json()["data"])
+
+
+def reading_of(tree: Any) -> Reading:
+    """Of an expression as Prometheus parsed it."""
     reading = Reading()
-    for node in _nodes(answer.json()["data"]):
+    for node in _nodes(tree):
         if node.get("type") in ("vectorSelector", "matrixSelector"):
             names = {matcher["name"]: matcher["value"] for matcher in node.get("matchers", [])}
             metric = node.get("name") or names["__name__"]

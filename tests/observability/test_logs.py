@@ -13,7 +13,7 @@ import pytest
 import yaml
 from observability.dashboards import DASHBOARDS
 
-from tests.observability.conftest import ROOT
+from tests.observability.conftest import ROOT, missing
 from tidemill.kit.logging import _FIELDS
 
 DEPLOY = ROOT / "deploy"
@@ -69,7 +69,7 @@ def test_a_line_leads_to_the_dashboard_that_shows_its_request() -> None:
 def docker_logs() -> Iterator[str]:
     """Address of the proxy before Docker's socket, run as the stack runs it."""
     if shutil.which("docker") is None or not _SOCKET.exists():
-        pytest.skip("Docker is not here")
+        missing("Docker is not here")
     name = f"tidemill-test-docker-logs-{time.time_ns()}"
     command = [
         "docker", "run", "--detach", "--rm", "--pull=never", "--name", name, "--user", f"101:{_SOCKET.stat().st_gid}",
@@ -80,7 +80,7 @@ def docker_logs() -> Iterator[str]:
     ]  # fmt: skip
     started = subprocess.run(command, capture_output=True, text=True, check=False)
     if started.returncode != 0:
-        pytest.skip("Docker does not answer, or has no image of Nginx")
+        missing("Docker does not answer, or has no image of Nginx")
     try:
         port = subprocess.run(["docker", "port", name, "2375"], capture_output=True, text=True, check=True).stdout
         url = f"http://{port.split()[0]}"

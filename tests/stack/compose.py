@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -10,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
+import yaml
 
 from tests.s3_servers import find_minio
 from tidemill.client import Tidemill
@@ -54,6 +58,12 @@ class Stack:
     def client(self) -> Tidemill:
         """The SDK. It reads ``SSL_CERT_FILE`` from this process's environment."""
         return Tidemill(self.url, self.key, self.url)
+
+    def get(self, path: str, *, signed: bool = True, **headers: str) -> httpx.Response:
+        """What a program with the admin key is answered through Nginx."""
+        known = {"Authorization": f"Bearer {self.key}"} if signed else {}
+        trust = ssl.create_default_context(cafile=str(self.secrets / "tls_certificate"))
+        return httpx.get(f"{self.url}{path}", headers={**known, **headers}, verify=trust, timeout=30)
 
     def cli(self, *arguments: str, folder: Path) -> Any:
         """Run the command line as a user does; its JSON. Fails with what it said."""
@@ -138,9 +148,27 @@ def object_store_image(folder: Path) -> str | None:
         ]
         run(command, os.environ, _BUILD_SECONDS)
         return MINIO_IMAGE
-    return STAND_IN if _is_present(STAND_IN) else None
+    return STAND_IN if is_present(STAND_IN) else None
 
 
-def _is_present(image: str) -> bool:
+def profiles_to_be_had() -> str:
+    """COMPOSE_PROFILES with those of which this machine has every image (`make stack-images` pulls them)."""
+    images: dict[str, list[str]] = {}
+    for name, service in _services("observability.yaml").items():
+        for profile in service.get("profiles", ()):
+            images.setdefault(profile, []).append(image_of("observability.yaml", name))
+    return ",".join(profile for profile, names in images.items() if all(map(is_present, names)))
+
+
+def image_of(file: str, service: str) -> str:
+    """The image that a service has unless a variable names another."""
+    return str(_services(file)[service]["image"]).partition(":-")[2].removesuffix("}")
+
+
+def _services(file: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose" / file).read_text())["services"])
+
+
+def is_present(image: str) -> bool:
     command = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
     return subprocess.run(command, capture_output=True, timeout=_COMMAND_SECONDS, check=False).returncode == 0

@@ -18,6 +18,7 @@ from tests.stack.conftest import DATASET, MODEL, TARGET, write_csv
 from tidemill.client import Tidemill
 from tidemill.kit.errors import TidemillError
 
+_RESTART_SECONDS = 180  # imports, and a health check that looks every ten seconds
 _numbers = itertools.count(1)
 
 
@@ -36,6 +37,16 @@ def test_the_loop_closes_through_nginx_over_tls(served: Stack, work: Path, rows:
     assert served.cli("feedback", "push", MODEL, "truth.csv", *columns, folder=work)["accepted"] == len(rows)
     total = served.cli("monitor", "report", MODEL, "--since", begun, folder=work)["content"]["total"]
     assert (total["predictions"], total["labelled"]) == (len(rows), len(rows))
+
+
+def test_mlflows_pages_and_programs_pass_the_sign_in(served: Stack) -> None:
+    assert served.get("/mlflow/", signed=False).status_code == 401
+    page = served.get("/mlflow/")
+    assert (page.status_code, "<html" in page.text) == (200, True), page.text[:200]
+    found = served.get("/mlflow/api/2.0/mlflow/experiments/search?max_results=10")
+    assert found.json()["experiments"]
+    assert served.get("/mlflow/ajax-api/3.0/mlflow/assistant/config").status_code == 404
+    assert served.get("/metrics").status_code == 404
 
 
 def test_containers_can_do_no_more_than_they_need(served: Stack) -> None:
@@ -77,11 +88,25 @@ def test_any_container_may_die_and_the_loop_goes_on(
 ) -> None:
     victim = served.containers(service)[0]
     served.kill(victim)
-    until(lambda: any(_restarted(found, victim) for found in served.containers(service)))
+    until(lambda: any(_restarted(found, victim) for found in served.containers(service)), _RESTART_SECONDS)
     _loop_goes_on(client, work, inputs)
     if service == "mlflow":
         run_id = until(lambda: client.experiments.start(DATASET, TARGET, trials=1)).run_id
         until(lambda: client.experiments.get(run_id).status == "succeeded", 180)
+
+
+def test_the_loop_goes_on_without_those_who_watch(
+    served: Stack, client: Tidemill, work: Path, inputs: list[Any]
+) -> None:
+    victims = {service: served.containers(service)[0] for service in ("prometheus", "alertmanager", "backup")}
+    for victim in victims.values():
+        served.kill(victim)
+    _loop_goes_on(client, work, inputs)
+    for service, victim in victims.items():
+        until(
+            lambda name=service, killed=victim: any(_restarted(found, killed) for found in served.containers(name)),
+            _RESTART_SECONDS,
+        )
 
 
 def _restarted(found: dict[str, Any], victim: dict[str, Any]) -> bool:
@@ -152,15 +177,15 @@ def test_a_replica_killed_under_load_costs_no_prediction(served: Stack, inputs: 
     until(_all_arrived(served, load.answered))
     found = _in_ledger(served, load.answered)
     assert len(found) == len(set(found)) == len(load.answered)
-    until(lambda: any(_restarted(found, victim) for found in served.containers("model-server")))
+    until(lambda: any(_restarted(found, victim) for found in served.containers("model-server")), _RESTART_SECONDS)
 
 
 def test_replicas_stopped_in_turn_under_load_cost_no_prediction(served: Stack, inputs: list[Any]) -> None:
     with _Load(served, inputs[:3]) as load:
         for container in served.containers("model-server"):
             load.until_answered(50)
-            run(["docker", "restart", container["Id"]], {"PATH": "/usr/bin:/usr/local/bin"}, 90)
-            until(lambda: len([c for c in served.containers("model-server") if _healthy(c)]) == 2)
+            run(["docker", "restart", container["Id"]], {"PATH": "/usr/bin:/usr/local/bin"}, _RESTART_SECONDS)
+            until(lambda: len([c for c in served.containers("model-server") if _healthy(c)]) == 2, _RESTART_SECONDS)
         load.until_answered(50)
     assert load.failures == []
     until(_all_arrived(served, load.answered))

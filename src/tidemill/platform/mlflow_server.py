@@ -54,8 +54,11 @@ class MlflowServer:
             }
         )
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
-        app = _application()
-        Server(uvicorn.Config(app, host=self.host, port=self.port, log_config=None, access_log=False)).run()
+        # Flask dates its files itself, and two dates are one too many for Nginx.
+        served = uvicorn.Config(
+            _application(), host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
+        )
+        Server(served).run()
 
 
 def _application() -> Any:
