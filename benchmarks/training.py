@@ -138,7 +138,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--target", default="income")
