@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.cli.context import client, make_table, report, show, state
+from tidemill.cli.context import Output, client, make_table, report, show, state
 from tidemill.cli.main import main
 from tidemill.cli.prediction_results import flat
 from tidemill.cli.processes import missing_extra
@@ -17,9 +17,10 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("output", "data_dir"):
-        monkeypatch.setattr(state, name, getattr(state, name))
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As at the start of a process, whatever ran in this one before, and as before afterwards."""
+    monkeypatch.setattr(state, "output", Output.TABLE)
+    monkeypatch.setattr(state, "data_dir", tmp_path)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
