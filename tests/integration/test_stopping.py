@@ -49,7 +49,7 @@ class Running:
         while True:
             try:
                 self.connect().close()
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # the latter if it comes while the listener closes
                 return
 
 

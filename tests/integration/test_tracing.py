@@ -1,6 +1,7 @@
 """Traces of real processes, read by a collector: from a caller's request through the api to the worker that did it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -36,10 +37,11 @@ def free_port() -> int:
 async def process(name: str, environment: dict[str, str], log: Path) -> AsyncIterator[str]:
     """A process of the platform, alive; its address. Ended in order, so that it sends what it still holds."""
     port = free_port()
-    environment = os.environ | environment | {f"TIDEMILL_{name.upper()}__PORT": str(port)}
-    with log.open("wb") as out:
+    environment = os.environ | environment | {f"TIDEMILL_{name.upper()}__PORT": str(port), "PYTHONFAULTHANDLER": "1"}
+    complaints = log.with_suffix(".stderr")
+    with log.open("wb") as out, complaints.open("wb") as err:
         command = [sys.executable, "-m", f"tidemill.{name}"]
-        started = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out)
+        started = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=err)
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient() as http, asyncio.timeout(60):
@@ -53,7 +55,16 @@ async def process(name: str, environment: dict[str, str], log: Path) -> AsyncIte
     finally:
         if started.returncode is None:
             started.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(started.wait(), 40) == 0, log.read_text()
+        code = await ended(started)
+        assert code == 0, f"{name}: {code}\n{log.read_text()}\n{complaints.read_text()}"
+
+
+async def ended(started: asyncio.subprocess.Process) -> int:
+    """The exit code; a process that does not end is made to write down where it hangs."""
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(started.wait(), 40)
+    started.send_signal(signal.SIGABRT)
+    return await asyncio.wait_for(started.wait(), 10)
 
 
 async def push_and_wait(url: str, key: str) -> str:

@@ -1,5 +1,6 @@
 """What watches a stack sees all of it: targets answer, rules are evaluated, metrics exist, lines can be labelled."""
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ _SECONDS = 120
 _REPLICAS = {"api": 1, "model-server": 2, "worker": 1, "backup": 1, "prometheus": 1, "alertmanager": 1}
 _OPTIONAL = {"postgres": "pg_", "nginx": "nginx_", "node": "node_", "object-store": "minio_", "alloy": "loki_"}
 """Scrape jobs that a stack need not have, and how the names of their metrics begin."""
+_FROM_THE_FIRST_ERROR_ON = {"minio_s3_requests_5xx_errors_total"}
+"""MinIO shows this counter once it has counted; the panel reads its absence as zero."""
 _OURS = ("api", "worker", "model-server", "mlflow", "backup", "nginx")
 _LEVELS = {"debug", "info", "warning", "error", "critical"}
 
@@ -85,11 +88,13 @@ def test_every_metric_that_is_looked_at_exists_in_the_stack(served: Stack) -> No
     recorded = {rule["name"] for rule in rules if rule["type"] == "recording"} | {"up", "ALERTS"}
 
     def missing() -> set[str]:
-        shown = set(_prometheus(served, "metadata")) | recorded
+        shown = set(_prometheus(served, "metadata")) | recorded | _FROM_THE_FIRST_ERROR_ON
         elsewhere = tuple(prefix for job, prefix in _OPTIONAL.items() if job not in _targets(served))
         return {name for name in read - shown if not (elsewhere and name.startswith(elsewhere))}
 
-    until(lambda: not missing(), _SECONDS)
+    with contextlib.suppress(AssertionError):  # the next line says which
+        until(lambda: not missing(), _SECONDS)
+    assert missing() == set()
 
 
 def _panels() -> Iterator[str]:

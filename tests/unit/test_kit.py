@@ -1,5 +1,7 @@
 """The building blocks of `kit`."""
 
+import asyncio
+import contextlib
 import json
 import logging
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from tidemill.kit.hashing import sha256_of_json
 from tidemill.kit.logging import JsonFormatter, request_id_bound
 from tidemill.kit.names import split_model_reference
 from tidemill.kit.sizes import format_size
+from tidemill.kit.tasks import end_tasks
 
 
 def test_ids_sort_by_creation_and_carry_their_time() -> None:
@@ -82,3 +85,28 @@ def test_log_lines_are_json_with_the_request_id_and_no_unlisted_fields() -> None
         line = json.loads(JsonFormatter("api", "test").format(record))
     assert (line["msg"], line["request_id"], line["job_id"], line["service"]) == ("Done 3", "req-1", "job_1", "api")
     assert "payload" not in line
+
+
+async def test_a_loop_that_takes_its_cancellation_for_a_failed_round_is_ended_all_the_same() -> None:
+    rounds = 0
+
+    async def loop_that_outlives_errors() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            with contextlib.suppress(AttributeError):
+                await round_of_a_driver()
+
+    async def round_of_a_driver() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if rounds == 1:
+                raise AttributeError from None
+            raise
+
+    looping, finished = asyncio.create_task(loop_that_outlives_errors()), asyncio.create_task(asyncio.sleep(0, "done"))
+    await finished
+    cancelled, result = await end_tasks(looping, finished)
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert (result, rounds) == ("done", 2)

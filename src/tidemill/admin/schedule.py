@@ -24,6 +24,7 @@ from tidemill.db.engine import create_session_factory, transaction
 from tidemill.db.tables.backups import BackupRun
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import TidemillError
+from tidemill.kit.tasks import end_tasks
 from tidemill.settings.model import BackupSettings, Settings
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
@@ -187,9 +188,8 @@ async def _run(settings: Settings) -> int:
     await asyncio.wait({working, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     in_order = stopping.done()
     server.should_exit = True
-    working.cancel()
-    results = await asyncio.gather(working, serving, return_exceptions=True)
-    stopping.cancel()
+    results = await end_tasks(working, stopping)
+    results += await asyncio.gather(serving, return_exceptions=True)
     return 0 if in_order and not any(isinstance(each, Exception) for each in results) else 1
 
 

@@ -24,6 +24,7 @@ from tidemill.features.monitoring.figures import LiveFigures
 from tidemill.features.registry import figures as registry
 from tidemill.jobs import figures as jobs
 from tidemill.kit.errors import TidemillError
+from tidemill.kit.tasks import end_tasks
 from tidemill.web.certificate import certificate_expiry
 
 log = logging.getLogger(__name__)
@@ -132,8 +133,7 @@ async def showing_figures(registry: CollectorRegistry, services: ApiServices) ->
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
         registry.unregister(figures)
 
 

@@ -24,6 +24,7 @@ from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule, fire
 from tidemill.jobs.sweep import sweep
 from tidemill.kit.errors import DeadlineExceeded
+from tidemill.kit.tasks import end_tasks
 from tidemill.settings.model import Settings
 
 log = logging.getLogger(__name__)
@@ -109,8 +110,7 @@ class JobEngine:
             try:
                 yield
             finally:
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
+                await end_tasks(sweeping)
 
     async def run(self) -> None:
         """Take and run jobs until `stop` is called. Raises if the queue fails for longer than our patience."""

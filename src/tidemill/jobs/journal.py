@@ -14,6 +14,7 @@ from tidemill.jobs.definition import Progress
 from tidemill.jobs.failures import explain
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Unavailable
+from tidemill.kit.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,7 @@ class RunJournal:
         """Write no more in the background; `drain` writes what is left."""
         async with self._writing:  # so that no write is cut off, and its words lost
             if self._writer is not None:
-                self._writer.cancel()
-                await asyncio.gather(self._writer, return_exceptions=True)
+                await end_tasks(self._writer)
 
     async def drain(self) -> None:
         """Write what was said since the last time. Keeps it, and raises, while the database is away."""

@@ -26,6 +26,7 @@ from tidemill.jobs.run import Assignment, Run, StaleRun, StopReason
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Invalid, Unavailable
 from tidemill.kit.logging import request_id_bound
+from tidemill.kit.tasks import end_tasks
 from tidemill.tracing.spans import Attributes, continued_span, mark_failed, outside_of_traces
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ class Runner:
         try:
             yield
         finally:
-            beats.cancel()
-            await asyncio.gather(beats, return_exceptions=True)
+            await end_tasks(beats)
             await asyncio.to_thread(self._scratch.close)
 
     def stop_all(self, reason: StopReason) -> None:

@@ -17,6 +17,7 @@ from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.signatures import columns_of
+from tidemill.kit.tasks import end_tasks
 from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.disk import StateDirectory
@@ -111,9 +112,7 @@ class ModelServer:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
             await self._close()
 
     def checks(self) -> dict[str, Check]:
