@@ -1,6 +1,7 @@
 """The object store's contract, on a directory, in memory and on a real S3 server."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -65,6 +66,27 @@ async def test_moving_replaces_and_deleting_twice_is_no_error(any_store: ObjectS
     await any_store.delete(["c/two", "c/two", "c/never"])
     with pytest.raises(NotFound):
         await any_store.get("c/two")
+
+
+async def test_a_directory_is_synced_before_a_write_is_said_to_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = set(), os.fsync
+
+    def noted_sync(descriptor: int) -> None:
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    (tmp_path / "file").write_bytes(b"1")
+    root = tmp_path / "objects"
+    store = open_object_store(ObjectStoreSettings(url=f"file://{root}"))
+    await store.put("put/here", b"1")
+    await store.put_stream("streamed/here", _chunks(1, 10), limit_bytes=10)
+    await store.upload("uploaded/here", tmp_path / "file")
+    await store.move("put/here", "moved/here")
+    for folder in ("put", "streamed", "uploaded", "moved"):
+        assert {str(root), str(root / folder), str(root / folder / "here")} <= synced
 
 
 async def test_reading_an_object_may_take_longer_than_one_request(minio_s3: str) -> None:

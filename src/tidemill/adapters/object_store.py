@@ -53,6 +53,9 @@ class _NoRanges(Exception):
 class ObjectStore:
     """Bytes under keys. Raises NotFound for a missing key and Unavailable when the store is away or full.
 
+    What was written outlives a power cut once the call has returned: S3 answers no sooner, and a directory is synced,
+    so that no row of PostgreSQL names bytes that were only in a cache.
+
     copy_limit_bytes: larger objects are not copied by the store itself; None if it copies any.
     """
 
@@ -65,6 +68,7 @@ class ObjectStore:
 
     async def put(self, key: str, data: bytes) -> None:
         await self._guard("put", obstore.put_async(self._backend, key, data))
+        await self._settle(key)
 
     async def get(self, key: str) -> bytes:
         return bytes(await self._guard("get", self._whole(key)))
@@ -174,20 +178,16 @@ class ObjectStore:
         except BaseException:
             await self._discard(key)
             raise
+        await self._settle(key)
         return StoredObject(key, digest.hexdigest(), size)
 
     async def upload(self, key: str, path: Path) -> StoredObject:
         """Put a local file, in parts when it is large."""
         put = obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2)
         await self._guard("upload", put)
+        await self._settle(key)
         sha256 = await asyncio.to_thread(sha256_of_file, path)
         return StoredObject(key, sha256, path.stat().st_size)
-
-    async def sync(self, key: str) -> None:
-        """Wait until a written object would outlive a power cut. S3 answers no sooner; a directory does."""
-        if isinstance(self._backend, LocalStore):
-            root = Path(str(self._backend.prefix))
-            await self._guard("sync", asyncio.to_thread(_sync, root, root / key))
 
     async def download(self, key: str, path: Path) -> None:
         """Write an object to a local file; the file appears only when it is whole."""
@@ -208,6 +208,7 @@ class ObjectStore:
             await self._guard("copy", self._copy_through(source, target, size_bytes))
         else:
             await self._guard("copy", obstore.copy_async(self._backend, source, target))
+            await self._settle(target)
         await self.delete([source])
 
     async def _copy_through(self, source: str, target: str, size_bytes: int) -> None:
@@ -221,6 +222,11 @@ class ObjectStore:
         ) as writer:
             async for chunk in self.stream(source, part_bytes):
                 await writer.write(chunk)
+
+    async def _settle(self, key: str) -> None:
+        if isinstance(self._backend, LocalStore):
+            root = Path(str(self._backend.prefix))
+            await self._guard("sync", asyncio.to_thread(_sync, root, root / key))
 
     async def _discard(self, key: str) -> None:
         try:

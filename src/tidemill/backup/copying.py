@@ -106,7 +106,6 @@ class ObjectCopier:
         key = object_key(stored_sha256)
         if self._index.present_size(key) != stored_size:  # else of a backup that broke off: uploads are whole or absent
             await self._target.store.upload(key, sealed)
-            await self._target.store.sync(key)
             self.counts.copied_count += 1
             self.counts.copied_bytes += stored_size
         return stored_sha256, stored_size

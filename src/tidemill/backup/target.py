@@ -66,9 +66,7 @@ class BackupTarget:
 
     async def write_manifest(self, manifest: Manifest) -> None:
         """The last step: from here on it is a backup."""
-        key = file_key(manifest.id, _MANIFEST)
-        await self.store.put(key, encode_manifest(manifest))
-        await self.store.sync(key)
+        await self.store.put(file_key(manifest.id, _MANIFEST), encode_manifest(manifest))
 
     async def remove_manifest(self, backup_id: str) -> None:
         """From here on it is none any more."""
@@ -79,7 +77,6 @@ class BackupTarget:
         sha256, size_bytes = await asyncio.to_thread(sha256_and_size, path)
         sealed = await asyncio.to_thread(keys.seal, path, path.with_name(path.name + ".age"))
         stored = await self.store.upload(file_key(backup_id, path.name), sealed)
-        await self.store.sync(stored.key)
         if sealed != path:
             sealed.unlink()
         return StoredFile(

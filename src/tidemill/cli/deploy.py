@@ -57,7 +57,7 @@ def history(
     """Show the changes of a deployment, newest first, a deleted one's too."""
     with client() as tidemill:
         events = list(itertools.islice(tidemill.deployments.history(name), limit))
-    rows = [(event.at, event.kind, event.reference, event.who) for event in events]
+    rows = [(event.at, event.kind, event.reference, event.who_name or event.who) for event in events]
     show(events, lambda: make_table(None, "at", "change", "serves", "who", rows=rows))
 
 

@@ -59,12 +59,12 @@ def decision_parts(decision: GateDecision) -> list[Any]:
 
 def history_table(events: Iterable[AliasEvent]) -> Table:
     columns = ("when", "alias", "from", "to", "how", "who", "why")
-    rows = [(e.moved_at, e.alias, e.from_number, e.to_number, e.kind, e.who, e.why) for e in events]
+    rows = [(e.moved_at, e.alias, e.from_number, e.to_number, e.kind, e.who_name or e.who, e.why) for e in events]
     return make_table(None, *columns, rows=rows)
 
 
 def state_table(state: AliasState) -> Table:
-    rows = [(e.alias, e.to_number, e.moved_at, e.who, e.why) for e in state.aliases]
+    rows = [(e.alias, e.to_number, e.moved_at, e.who_name or e.who, e.why) for e in state.aliases]
     title = f"{state.model_name} at {moment_text(state.at)} UTC"
     return make_table(title, "alias", "version", "since", "who", "why", rows=rows)
 

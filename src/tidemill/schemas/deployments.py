@@ -76,5 +76,8 @@ class DeploymentEvent(Reply):
     kind: Literal["created", "changed", "deleted"]
     reference: str | None
     who: str
+    """Id of the key that changed it."""
+    who_name: str | None = None
+    """Name of that key; absent when it was not a key."""
     at: datetime
     request_id: str | None

@@ -111,6 +111,9 @@ class AliasEvent(Reply):
     """``registered``, ``gate``, ``promoted``, ``forced``, ``rollback``, ``set`` or ``removed``."""
     moved_at: datetime
     who: str
+    """Id of the key that moved it."""
+    who_name: str | None = None
+    """Name of that key; absent when it was not a key."""
     why: str
     decision_id: str | None
     request_id: str | None

@@ -75,7 +75,7 @@ async def test_force_needs_a_reason_and_is_recorded_as_such(api: httpx.AsyncClie
     assert done.json()["event"] | {"id": "", "moved_at": "", "who": "", "request_id": ""} == {
         "id": "", "moved_at": "", "who": "", "request_id": "",
         "alias": "champion", "from_number": None, "to_number": 1, "kind": "forced", "why": "Trusted",
-        "decision_id": None,
+        "decision_id": None, "who_name": "test",
     }  # fmt: skip
     again = await force(api, 1)
     assert (again.status_code, again.json()["code"]) == (409, "already_champion")
@@ -101,6 +101,7 @@ async def test_two_promotions_at_once_are_both_recorded_one_after_the_other(
     history = answer.json()["items"]
     assert [event["from_number"] for event in history] == [history[1]["to_number"], None]
     assert {event["to_number"] for event in history} == {1, 2}
+    assert {event["who_name"] for event in history} == {"test"}
 
 
 async def test_rollback_goes_back_step_by_step_and_stops_at_the_first_champion(
@@ -135,6 +136,7 @@ async def test_history_says_what_served_at_a_moment(api: httpx.AsyncClient, sess
     for moment in moments:
         state = (await api.get(f"{URL}/aliases", params={"at": moment.isoformat()})).json()
         served.append({event["alias"]: event["to_number"] for event in state["aliases"]})
+        assert {event["who_name"] for event in state["aliases"]} <= {"test"}
     assert served == [{}, {"champion": 1}, {"champion": 2}]
 
 

@@ -180,5 +180,5 @@ async def test_a_deleted_deployment_is_no_longer_served_and_its_history_stays(
 
     await until(is_gone)
     history = (await control.get("/api/v1/deployments/people/history")).json()["items"]
-    kept = [(event["kind"], event["reference"]) for event in history]
-    assert kept == [("deleted", None), ("changed", "people:2"), ("created", "people:1")]
+    kept = [(event["kind"], event["reference"], event["who_name"]) for event in history]
+    assert kept == [("deleted", None, "test"), ("changed", "people:2", "test"), ("created", "people:1", "test")]

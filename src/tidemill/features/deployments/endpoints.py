@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
+from tidemill.auth.service import names_of
 from tidemill.db.tables.deployments import Deployment as DeploymentRow
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.deps import SessionDep, require
@@ -61,7 +62,10 @@ async def history(name: Name, page: Paging, session: SessionDep, _principal: Rea
     found = await service.history(session, name, page.page_size + 1, page.after_number())
     items = found[: page.page_size]
     more = encode_token([items[-1].seq]) if len(found) > page.page_size else None
+    names = await names_of(session, [event.who for event in items])
     events = [DeploymentEvent.model_validate(event) for event in items]
+    for event in events:
+        event.who_name = names.get(event.who)
     return Page[DeploymentEvent](items=events, next_page_token=more)
 
 

@@ -117,7 +117,7 @@ async def list_history(
     found = await queries.events_page(session, model.id, page.alias, page.page_size + 1, page.after_number())
     items = found[: page.page_size]
     more = encode_token([items[-1].seq]) if len(found) > page.page_size else None
-    return Page[wire.AliasEvent](items=[wire.AliasEvent.model_validate(row) for row in items], next_page_token=more)
+    return Page[wire.AliasEvent](items=await views.event_views(session, items), next_page_token=more)
 
 
 @router.get("/{name}/aliases", operation_id="models_aliases_get")
@@ -128,8 +128,7 @@ async def get_aliases(
     model = await service.get_model(session, name)
     moment: datetime = at or utc_now()
     events = await queries.state_at(session, model.id, moment)
-    aliases = [wire.AliasEvent.model_validate(event) for event in events]
-    return wire.AliasState(model_name=name, at=moment, aliases=aliases)
+    return wire.AliasState(model_name=name, at=moment, aliases=await views.event_views(session, events))
 
 
 @router.put("/{name}/aliases/{alias}", operation_id="models_aliases_set")
@@ -138,14 +137,14 @@ async def set_alias(
 ) -> wire.AliasEvent:
     """Point an alias at a version. 409 for ``champion``, which only a promotion moves, and if it is there already."""
     event = await administration.set_alias(session, name, alias, body, principal.key_id)
-    return wire.AliasEvent.model_validate(event)
+    return await views.event_view(session, event)
 
 
 @router.delete("/{name}/aliases/{alias}", operation_id="models_aliases_delete")
 async def delete_alias(name: ModelName, alias: Alias, session: SessionDep, principal: Writer) -> wire.AliasEvent:
     """Remove an alias. 409 for ``champion``, 404 if there is none."""
     event = await administration.delete_alias(session, name, alias, principal.key_id)
-    return wire.AliasEvent.model_validate(event)
+    return await views.event_view(session, event)
 
 
 @router.post("/{name}:promote", operation_id="models_promote")
@@ -159,13 +158,14 @@ async def promote(
         response.status_code = 202
         _started(response, done.job_id)
         return wire.Promotion(status="deciding", job_id=done.job_id)
-    return wire.Promotion(status="promoted", event=wire.AliasEvent.model_validate(done.event))
+    return wire.Promotion(status="promoted", event=await views.event_view(session, done.event))
 
 
 @router.post("/{name}:rollback", operation_id="models_rollback")
 async def rollback(name: ModelName, body: wire.Rollback, session: SessionDep, principal: Writer) -> wire.AliasEvent:
     """Make the champion before the present one champion again. 409 if there is none."""
-    return wire.AliasEvent.model_validate(await promotion.rollback(session, name, principal.key_id, body.reason))
+    event = await promotion.rollback(session, name, principal.key_id, body.reason)
+    return await views.event_view(session, event)
 
 
 @router.post("/{name}:compare", operation_id="models_compare", status_code=202)

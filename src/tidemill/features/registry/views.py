@@ -1,11 +1,27 @@
 """Rows of the registry as the wire shows them."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tidemill.db.tables.registry import Model, ModelVersion
+from tidemill.auth.service import names_of
+from tidemill.db.tables.registry import AliasEvent, Model, ModelVersion
 from tidemill.features.registry import queries, service
 from tidemill.features.registry.states import CHAMPION
 from tidemill.schemas import registry as wire
+
+
+async def event_view(session: AsyncSession, event: AliasEvent) -> wire.AliasEvent:
+    return (await event_views(session, [event]))[0]
+
+
+async def event_views(session: AsyncSession, events: Sequence[AliasEvent]) -> list[wire.AliasEvent]:
+    """Moves of aliases, with the names of the keys that moved them."""
+    names = await names_of(session, [event.who for event in events])
+    views = [wire.AliasEvent.model_validate(event) for event in events]
+    for view in views:
+        view.who_name = names.get(view.who)
+    return views
 
 
 async def version_view(session: AsyncSession, version: ModelVersion) -> wire.ModelVersion:
