@@ -8,9 +8,9 @@ from rich.text import Text
 
 from tidemill.cli.context import stderr
 from tidemill.client import Tidemill
-from tidemill.client.jobs import OnEvent, result_of
+from tidemill.client.jobs import result_of
 from tidemill.kit.errors import TidemillError
-from tidemill.schemas.jobs import Job, JobEvent, JobProgress
+from tidemill.schemas.jobs import Job, JobEvent, JobLogLine, JobProgress
 
 _BAR_CHARACTERS = 16
 
@@ -25,11 +25,16 @@ class _NoteColumn(TextColumn):
 
 
 class JobBar:
-    """Give it events with `show`. Where stderr is no terminal, each new stage is one line instead."""
+    """Give it events with `show`. Where stderr is no terminal, each new stage is one line instead.
 
-    def __init__(self, title: str) -> None:
+    error_is_told: the job's error is shown elsewhere once it has failed, and not here.
+    """
+
+    def __init__(self, title: str, *, error_is_told: bool = False) -> None:
         self._title = title
         self._stage = ""
+        self._error_is_told = error_is_told
+        self._held: JobLogLine | None = None
         self._console = stderr()
         self._bars = Progress(
             SpinnerColumn(),
@@ -51,15 +56,28 @@ class JobBar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._say_held()
         self._bars.stop()
 
     def show(self, event: JobEvent) -> None:
+        if self._error_is_told and event.state is not None and self._is_error_of(event.state):
+            self._held = None
+        self._say_held()
         if event.progress is not None:
             self._advance(event.progress)
         elif event.state is not None:
             self._change(event.state)
         elif event.line is not None and event.line.level in {"warning", "error"}:
-            self._console.print(f"{event.line.level}: {event.line.message}", soft_wrap=True)
+            self._held = event.line  # until it is known whether it is the job's error
+
+    def _is_error_of(self, job: Job) -> bool:
+        held, error = self._held, job.error if job.status == "failed" else None
+        return held is not None and error is not None and f"{error.detail} ({error.code})".startswith(held.message)
+
+    def _say_held(self) -> None:
+        if self._held is not None:
+            self._console.print(f"{self._held.level}: {self._held.message}", soft_wrap=True)
+            self._held = None
 
     def _advance(self, progress: JobProgress) -> None:
         self._announce(progress.stage)
@@ -100,13 +118,12 @@ def note_text(progress: JobProgress) -> str:
 
 def follow(tidemill: Tidemill, job_id: str, title: str, timeout_seconds: float | None = None) -> Job:
     """Show the job until it has ended; gives it back however it ended. Interrupting leaves the job running."""
-    with JobBar(title) as bar:
-        return _wait(tidemill, job_id, timeout_seconds, bar.show)
+    return _follow(tidemill, job_id, JobBar(title), timeout_seconds)
 
 
 def follow_to_result(tidemill: Tidemill, job_id: str, title: str, timeout_seconds: float | None = None) -> Job:
     """As `follow`, but raises the job's own error if it did not succeed."""
-    job = follow(tidemill, job_id, title, timeout_seconds)
+    job = _follow(tidemill, job_id, JobBar(title, error_is_told=True), timeout_seconds)
     try:
         result_of(job)
     except TidemillError as error:
@@ -115,9 +132,10 @@ def follow_to_result(tidemill: Tidemill, job_id: str, title: str, timeout_second
     return job
 
 
-def _wait(tidemill: Tidemill, job_id: str, timeout_seconds: float | None, on_event: OnEvent) -> Job:
+def _follow(tidemill: Tidemill, job_id: str, bar: JobBar, timeout_seconds: float | None) -> Job:
     try:
-        return tidemill.jobs.wait(job_id, timeout_seconds, on_event)
+        with bar:
+            return tidemill.jobs.wait(job_id, timeout_seconds, bar.show)
     except KeyboardInterrupt:
         stderr().print(f"The job goes on. To end it: tidemill job cancel {job_id}")
         raise
