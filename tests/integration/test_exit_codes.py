@@ -174,6 +174,7 @@ async def test_a_server_that_is_not_tidemill_is_a_failure_not_a_traceback(run_cl
         (errors.DeadlineExceeded("x", "x"), 124),
         (errors.Unavailable("x", "x"), 1),
         (errors.Invalid("duration_invalid", "x"), 2),
+        (errors.Invalid("setting_invalid", "x"), 2),
         (errors.Invalid("x", "x"), 1),
         (TidemillError("x", "x"), 1),
     ],

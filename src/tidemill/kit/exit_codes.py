@@ -22,10 +22,13 @@ _MISTYPED = frozenset(
         "rows_invalid",
         "rows_not_json",
         "scope_unknown",
+        "setting_file_unreadable",
+        "setting_invalid",
+        "setting_unknown",
         "type_malformed",
     }
 )
-"""Codes of arguments that cannot be read as what they stand for."""
+"""Codes of arguments and settings that cannot be read as what they stand for."""
 
 
 def exit_code_of(error: TidemillError) -> int:
