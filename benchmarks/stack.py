@@ -5,6 +5,7 @@ the network of the stack, with kept connections, alternating between the two way
 machine is at rest: a stack that has just come up, and just trained, has work of its own for a while.
 """
 
+import itertools
 import json
 import os
 import statistics
@@ -22,7 +23,7 @@ PROJECT = "tidemill-bench-stack"
 IMAGES = {"platform": "tidemill:bench-stack", "model-server": "tidemill-model-server:bench-stack"}
 GOAL_ADDED_MS = 0.3
 _ROWS = 400
-_ROUNDS = 150
+_ROUNDS = 300
 _REQUESTS_A_ROUND = 20
 _SECONDS_OF_LOAD = 10
 _CALLERS = 8
@@ -60,8 +61,8 @@ def latencies(ways, rounds, requests):
     for number in range(rounds + 3):
         for way in ways if number % 2 else ways[::-1]:
             found = [ask(connections[way]) for _ in range(requests)]
-            times[way] += found if number >= 3 else []
-    return {way: [1000 * second for second in found] for way, found in times.items()}
+            times[way] += [found] if number >= 3 else []
+    return {way: [[1000 * second for second in found] for found in rounds] for way, rounds in times.items()}
 
 def throughput(way, callers, seconds):
     counts, end = [0] * callers, time.perf_counter() + seconds
@@ -119,14 +120,22 @@ def _measure(stack: Stack) -> list[Figure]:
     server = stack.containers("model-server")[0]["NetworkSettings"]["Networks"][f"{PROJECT}_application"]["IPAddress"]
     straight, through = f"{server}:8001", "nginx:8443"
     found = _ask(stack, "latencies", [straight, through], rounds=_ROUNDS, requests=_REQUESTS_A_ROUND)
-    medians = {way: statistics.median(times) for way, times in found.items()}
+    medians = {way: statistics.median(itertools.chain(*rounds)) for way, rounds in found.items()}
+    # Within a round both ways meet the same machine, which is slower for seconds at a time when its host is busy.
+    added = [
+        statistics.median(with_nginx) - statistics.median(without)
+        for with_nginx, without in zip(found[through], found[straight], strict=True)
+    ]
+    low, _, high = statistics.quantiles(added, n=4)
     one = _ask(stack, "throughput", [through], callers=_CALLERS, seconds=_SECONDS_OF_LOAD)
     stack.up("--no-recreate", "--scale", "model-server=2")
     two = _ask(stack, "throughput", [through], callers=_CALLERS, seconds=_SECONDS_OF_LOAD)
     return [
         Figure("predict p50, straight to a model server", medians[straight], "ms"),
         Figure("predict p50, through Nginx over TLS", medians[through], "ms"),
-        at_most("Nginx adds to p50", medians[through] - medians[straight], "ms", GOAL_ADDED_MS),
+        at_most("Nginx adds to p50, median of rounds", statistics.median(added), "ms", GOAL_ADDED_MS),
+        Figure("Nginx adds to p50, lower quartile of rounds", low, "ms"),
+        Figure("Nginx adds to p50, upper quartile of rounds", high, "ms"),
         Figure("predictions a second, 1 model server", one, "1/s"),
         Figure("predictions a second, 2 model servers", two, "1/s", one, two / one),
     ]
