@@ -143,7 +143,8 @@ def _parent_run(client: MlflowClient, experiment: str, head: RunHead) -> str:
     if found:
         return str(found[0].info.run_id)
     tags = {**head.tags, JOB_TAG: head.job_id, _TRIAL_TAG: _NO_TRIAL}
-    return str(client.create_run(experiment, run_name=head.job_id, tags=tags).info.run_id)
+    name = f"{best_of(head.trials, head.metric).candidate} on {head.dataset.name}:{head.dataset.number}"
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
 def _log_dataset(client: MlflowClient, run_id: str, record: RunRecord) -> None:

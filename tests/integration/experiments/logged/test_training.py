@@ -95,6 +95,7 @@ def check_mlflow(url: str, run: dict[str, Any]) -> None:
     assert metrics["roc_auc.low"] == run["metrics"]["roc_auc"]["low"]
     tags = {tag["key"]: tag["value"] for tag in got["data"]["tags"]}
     assert (tags["tidemill.dataset"], tags["tidemill.job_id"]) == ("loans", run["job_id"])
+    assert got["info"]["run_name"] == f"{run['candidate']} on loans:1"
     assert got["inputs"]["dataset_inputs"][0]["dataset"]["name"] == "loans"
     assert len(got["outputs"]["model_outputs"]) == 1
     search = {"experiment_ids": [got["info"]["experiment_id"]], "max_results": 100}
