@@ -113,20 +113,9 @@ def test_a_request_under_way_is_answered_and_connections_in_the_queue_are_taken(
     assert not running.thread.is_alive()
 
 
-def test_without_a_proxy_an_idle_connection_keeps_nobody_waiting() -> None:
-    running = Running(drain_seconds=0, loop="uvloop")
-    running.go_on.set()
-    idle = running.connect()
-    idle.sendall(_REQUEST)
-    answer_of(idle)
-    running.stop()
-    assert idle.recv(10) == b""
-    running.thread.join(20)
-    assert not running.thread.is_alive()
-
-
-def test_a_client_that_never_closes_its_idle_connection_is_closed_after_the_drain() -> None:
-    running = Running(drain_seconds=0.3, loop="uvloop")
+@pytest.mark.parametrize("drain_seconds", [0, 0.3])
+def test_an_idle_connection_delays_the_end_by_the_drain_at_most(drain_seconds: float) -> None:
+    running = Running(drain_seconds, loop="uvloop")
     running.go_on.set()
     idle = running.connect()
     idle.sendall(_REQUEST)

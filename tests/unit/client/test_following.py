@@ -4,10 +4,10 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.unit.client.loopback import QuietHandler, transport_to
 from tidemill.client import jobs
 from tidemill.client.transport import Transport
 
@@ -25,7 +25,7 @@ def transport() -> Iterator[Transport]:
     """The first stream is silent but for signs of life, longer than clients are patient, and then breaks off."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(200)
@@ -41,18 +41,8 @@ def transport() -> Iterator[Transport]:
                 self.wfile.flush()
                 threading.Event().wait(PATIENCE_SECONDS / 10)
 
-        def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    transport = Transport(f"http://127.0.0.1:{server.server_port}", None)
-    yield transport
-    transport.close()
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with transport_to(Handler) as transport:
+        yield transport
 
 
 def test_a_quiet_job_is_followed_over_a_broken_connection(

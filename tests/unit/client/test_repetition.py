@@ -1,12 +1,11 @@
 """What the SDK sends again, against a real server on loopback."""
 
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.unit.client.loopback import QuietHandler, transport_to
 from tidemill.client.transport import Transport
 from tidemill.kit.errors import DeadlineExceeded, Unavailable
 
@@ -26,7 +25,7 @@ def script() -> Script:
 
 @pytest.fixture
 def transport(script: Script) -> Iterator[Transport]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
             script.asked += 1
@@ -39,18 +38,8 @@ def transport(script: Script) -> Iterator[Transport]:
 
         do_POST = do_GET  # noqa: N815
 
-        def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    transport = Transport(f"http://127.0.0.1:{server.server_port}", None)
-    yield transport
-    transport.close()
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with transport_to(Handler) as transport:
+        yield transport
 
 
 @pytest.mark.parametrize(("method", "statuses"), [("GET", [502, 503, 429]), ("POST", [429, 429])])
