@@ -26,7 +26,7 @@ def transport() -> Iterator[Transport]:
     asked: list[str] = []
 
     class Handler(QuietHandler):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802
             asked.append(self.path)
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")

@@ -26,7 +26,7 @@ def script() -> Script:
 @pytest.fixture
 def transport(script: Script) -> Iterator[Transport]:
     class Handler(QuietHandler):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802
             self.rfile.read(int(self.headers.get("content-length", 0)))
             script.asked += 1
             status = script.statuses.pop(0) if script.statuses else 200
