@@ -44,10 +44,10 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     with _step(console, "preparing the flights of 2013"):
         _prepare(folder)
-    with running_platform(data_dir.resolve(), console, keep) as addresses:
+    with running_platform(data_dir.resolve(), console, keep) as running:
         shell = Shell(data_dir.resolve(), folder, console)
         outcome = _run_loop(shell, time_budget)
-    print_summary(Console(highlight=False, width=_summary_width()), outcome, addresses, data_dir, keep, began)
+    print_summary(Console(highlight=False, width=_summary_width()), outcome, running, data_dir, began)
 
 
 def _run_loop(shell: Shell, time_budget: str) -> Outcome:

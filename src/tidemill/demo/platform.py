@@ -1,6 +1,7 @@
 """The demo's own platform: started if it is not up yet, left or stopped at the end."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -8,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,17 +22,45 @@ _START_SECONDS = 240
 _STOP_SECONDS = 90
 
 
+@dataclass(frozen=True)
+class Running:
+    """A platform that is ready; ``stays`` says that it goes on after the demo, if all goes well."""
+
+    addresses: Mapping[str, str]
+    stays: bool
+
+
 @contextlib.contextmanager
-def running_platform(data_dir: Path, console: Console, keep: bool) -> Iterator[dict[str, str]]:
-    """Addresses of a platform that is ready. With ``keep`` it is left running, if all went well."""
+def running_platform(data_dir: Path, console: Console, keep: bool) -> Iterator[Running]:
+    """The platform in ``data_dir``. One that was up already, or that is to be kept, is left running."""
+    if _is_up(data_dir):
+        console.print(f"  the platform in {data_dir.name} is up already")
+        yield Running(_addresses(data_dir), stays=True)
+        return
     process = _start(data_dir, console)
     left_running = False
     try:
-        yield json.loads((data_dir / "addresses.json").read_text())
+        yield Running(_addresses(data_dir), stays=keep)
         left_running = keep
     finally:
         if not left_running:
             _stop(process)
+
+
+def _is_up(data_dir: Path) -> bool:
+    """Whether a platform holds the lock of its data directory."""
+    try:
+        with (data_dir / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _addresses(data_dir: Path) -> dict[str, str]:
+    return dict(json.loads((data_dir / "addresses.json").read_text()))
 
 
 def _start(data_dir: Path, console: Console) -> subprocess.Popen[bytes]:

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tidemill.demo.platform import Running
+
 _METRICS_SHOWN = ("roc_auc", "average_precision", "brier", "log_loss")
 
 
@@ -24,10 +26,8 @@ class Outcome:
     report: Mapping[str, Any]
 
 
-def print_summary(
-    console: Console, outcome: Outcome, addresses: Mapping[str, str], data_dir: Path, kept: bool, began: float
-) -> None:
-    """Print the summary; ``kept`` says that the platform in ``data_dir`` was left running."""
+def print_summary(console: Console, outcome: Outcome, running: Running, data_dir: Path, began: float) -> None:
+    """Print the summary. ``began`` is when the demo did, by the monotonic clock."""
     console.rule("Tidemill demo")
     for line in _story(outcome):
         console.print(line)
@@ -36,8 +36,8 @@ def print_summary(
     console.print()
     console.print(_holdout_and_live(outcome.report))
     console.print()
-    for line in _next_steps(outcome, addresses, data_dir, kept):
-        console.print(line)
+    for line in _next_steps(outcome, running, data_dir):
+        console.print(line, soft_wrap=True)  # commands are there to be copied
     console.rule(f"done in {time.monotonic() - began:.0f} s")
 
 
@@ -88,16 +88,16 @@ def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
 
 
-def _next_steps(outcome: Outcome, addresses: Mapping[str, str], data_dir: Path, kept: bool) -> Iterator[str]:
+def _next_steps(outcome: Outcome, running: Running, data_dir: Path) -> Iterator[str]:
     name = outcome.run["name"]
-    if not kept:
+    if not running.stays:
         yield "The platform is stopped; its data stays. Start it again with"
         yield f"  tidemill up --data-dir {data_dir}"
     else:
         yield f"The platform is still running in {data_dir}. Where to click:"
-        yield f"  experiments and models   {addresses['mlflow']}"
-        yield f"  the api                  {addresses['api']}/docs"
-        yield f"  the model server         {addresses['model_server']}/docs"
+        yield f"  experiments and models   {running.addresses['mlflow']}"
+        yield f"  the api                  {running.addresses['api']}/docs"
+        yield f"  the model server         {running.addresses['model_server']}/docs"
         yield f"Stop it with               kill $(cat {data_dir}/lock)"
     yield "What to type next:"
     option = f"--data-dir {data_dir}"
