@@ -102,6 +102,28 @@ def test_traces_go_where_the_env_file_or_the_shell_says_and_nowhere_else(config:
         assert {service: value for service, value in given.items() if value} == expected
 
 
+_FOLLOW_THE_STACK = frozenset(
+    f"TIDEMILL_EDGE_{name}"
+    for name in ("ENVIRONMENT", "SERVER_NAME", "HTTPS_PORT", "PROFILES", "TLS_LISTEN", "ACME_ROOT", "RESOLVER", "API")
+)
+"""Of the variables in the table of docs/edge.md, those that no env file needs."""
+
+
+def _told_to_set() -> list[str]:
+    """The variables that the runbooks name and that the table of the edge does."""
+    docs = DEPLOY.parent / "docs"
+    texts = [page.read_text() for page in (docs / "runbooks").glob("[A-Z]*[a-z].md")]
+    texts += re.findall(r"^\| (`TIDEMILL_EDGE_[^|]*)", (docs / "edge.md").read_text(), re.MULTILINE)
+    return sorted({name for text in texts for name in re.findall(r"TIDEMILL_[A-Z_]+", text)} - _FOLLOW_THE_STACK)
+
+
+@_needs_compose
+def test_what_the_documents_tell_to_set_reaches_a_service_from_the_env_file() -> None:
+    before = json.dumps(_config("staging")["services"])
+    for name in _told_to_set():
+        assert json.dumps(_config("staging", **{name: "4711"})["services"]) != before, name
+
+
 @_needs_compose
 def test_backups_may_be_let_out_alone(config: dict[str, Any]) -> None:
     services, networks = config["services"], config["networks"]

@@ -46,6 +46,22 @@ def test_a_release_that_does_not_answer_gives_way_to_the_one_before(host: Host, 
     assert f"staging runs {'a' * 12} of {first[:12]} again" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("file", "service"),
+    [
+        ("deploy/nginx/nginx.conf", " nginx"),
+        ("deploy/alloy/docker-logs.conf", " docker-logs"),
+        ("deploy/postgres/start", " postgres"),
+        ("deploy/nginx/unused.conf", ""),
+    ],
+)
+def test_what_is_given_a_file_that_changed_is_made_anew(host: Host, first: str, file: str, service: str) -> None:
+    assert first
+    host.calls()
+    assert host.rollout("b", host.commit(file, "new")).returncode == 0
+    assert host.calls()[3:] == ["up b", f"up b{service}"][: 2 if service else 1]
+
+
 def test_a_release_that_does_not_start_gives_way_to_the_one_before(host: Host, first: str) -> None:
     host.tell("broken", f"up {image('b')}")
     done = host.rollout("b", host.commit("new", "new"))

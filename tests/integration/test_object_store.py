@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -121,6 +123,24 @@ async def test_a_store_that_is_away_is_unavailable() -> None:
     store = open_object_store(s3_settings(f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(Unavailable):
         await store.get("x")
+
+
+_PUT_INTO_A_CLOSED_FOLDER = """
+import asyncio, os, sys
+from tidemill.adapters.object_store import open_object_store
+from tidemill.settings.model import ObjectStoreSettings
+store = open_object_store(ObjectStoreSettings(url=f"file://{sys.argv[1]}"))
+if os.getuid() == 0:
+    os.setuid(65534)
+asyncio.run(store.put("a/b", b"c"))
+"""
+
+
+def test_a_closed_folder_is_told_as_such_and_not_as_a_server_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(mode=0o500)
+    command = [sys.executable, "-c", _PUT_INTO_A_CLOSED_FOLDER, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "closed to the user of this process" in done.stderr, done.stderr
 
 
 def test_an_unknown_scheme_is_refused() -> None:

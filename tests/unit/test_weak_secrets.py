@@ -1,8 +1,14 @@
 """Which secrets no environment but a local one starts with."""
 
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 from tests.unit.tokens import TOKEN_OF_PRODUCTION, TOKEN_OF_STAGING
+from tidemill.admin.backups import app
+from tidemill.admin.keys import KeyFile, refuse_weak_key
+from tidemill.auth.scopes import Scope
 from tidemill.kit.errors import Invalid
 from tidemill.settings.sources import load_settings
 
@@ -45,6 +51,39 @@ def test_a_weak_or_example_secret_is_refused_by_name_and_never_told(name: str, v
     told = " ".join([raised.value.detail, *(f"{p.pointer} {p.detail}" for p in raised.value.problems)])
     assert name in told or (name == "TIDEMILL_DATABASE__PASSWORD" and "TIDEMILL_DATABASE__URL" in told)
     assert value not in told
+
+
+def test_the_identity_file_that_we_make_is_taken_and_a_weak_one_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "identity.txt"
+    made = CliRunner().invoke(app, ["create-backup-identity", str(file)])
+    assert made.exit_code == 0
+    assert load_settings({**GOOD, "TIDEMILL_BACKUP__IDENTITY_FILE": str(file)}).backup.identity is not None
+    file.write_text("# recipient: age1\nAGE-SECRET-KEY-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n")
+    with pytest.raises(Invalid, match="TIDEMILL_BACKUP__IDENTITY"):
+        load_settings({**GOOD, "TIDEMILL_BACKUP__IDENTITY_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("token", "environment", "told"),
+    [
+        (TOKEN_OF_STAGING, "production", "of another environment"),
+        ("tm_production_example", "production", "no API key"),
+        (TOKEN_OF_PRODUCTION, "production", None),
+        (TOKEN_OF_STAGING, "local", None),
+    ],
+    ids=["of another environment", "an example", "its own", "a local platform"],
+)
+def test_a_key_file_must_hold_a_key_of_this_environment(
+    tmp_path: Path, token: str, environment: str, told: str | None
+) -> None:
+    wanted = KeyFile("admin", [Scope.ADMIN], tmp_path / "admin_key")
+    wanted.file.write_text(token + "\n")
+    if told is None:
+        refuse_weak_key(wanted, environment)
+        return
+    with pytest.raises(Invalid, match=f"admin_key.*{told}") as raised:
+        refuse_weak_key(wanted, environment)
+    assert token not in raised.value.detail
 
 
 def test_a_server_is_not_addressed_without_a_password() -> None:

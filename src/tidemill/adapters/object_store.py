@@ -266,6 +266,8 @@ def _translated(error: Exception) -> Exception:
         return NotFound("object_not_found", "The object is not in the store.")
     if "No space left" in str(error) or (isinstance(error, OSError) and error.errno == 28):
         return Unavailable("disk_full", "The object store has no space left.")
+    if "(os error 13)" in str(error) or (isinstance(error, OSError) and error.errno == 13):
+        return Unavailable("object_store_refuses", "A folder of the store is closed to the user of this process.")
     if isinstance(error, (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)):
         return Unavailable("object_store_refuses", "The object store refuses the platform's keys or its bucket.")
     return Unavailable("object_store_unavailable", f"The object store does not answer ({type(error).__name__}).")

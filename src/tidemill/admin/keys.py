@@ -12,6 +12,7 @@ from tidemill.auth.scopes import Scope
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, Unauthenticated
+from tidemill.settings.weakness import weakness_of_key
 
 _ADOPTED_BY = "tidemill admin migrate"
 
@@ -23,6 +24,12 @@ class KeyFile:
     name: str
     scopes: Sequence[Scope]
     file: Path
+
+
+def refuse_weak_key(wanted: KeyFile, environment: str) -> None:
+    """Raises Invalid, naming the file, for no key, one of another environment, or an example's."""
+    if (reason := weakness_of_key(_text(wanted.file), environment)) is not None:
+        raise Invalid("secret_weak", f"The key file {wanted.file.name}: {reason}")
 
 
 async def adopt_key(session: AsyncSession, wanted: KeyFile) -> bool:
@@ -43,11 +50,16 @@ async def adopt_key(session: AsyncSession, wanted: KeyFile) -> bool:
 
 def _read(file: Path) -> PresentedKey:
     try:
-        return read_token(file.read_text(encoding="utf-8").strip())
-    except OSError as error:
-        raise Invalid("key_file_unreadable", f"The key file {file.name} cannot be read: {error.strerror}.") from None
+        return read_token(_text(file))
     except Unauthenticated:
         raise Invalid("key_file_invalid", f"The key file {file.name} holds no API key.") from None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Invalid("key_file_unreadable", f"The key file {file.name} cannot be read: {error.strerror}.") from None
 
 
 def _row(wanted: KeyFile, presented: PresentedKey) -> ApiKey:

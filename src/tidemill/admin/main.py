@@ -10,7 +10,7 @@ import typer
 
 from tidemill.admin import backups
 from tidemill.admin.bucket import ensure_bucket
-from tidemill.admin.keys import KeyFile, adopt_key
+from tidemill.admin.keys import KeyFile, adopt_key, refuse_weak_key
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key
 from tidemill.cli.context import report
@@ -39,8 +39,6 @@ KeyFileOption = Annotated[Path | None, typer.Option(help="File with the token of
 def migrate(admin_key_file: KeyFileOption = None, serving_key_file: KeyFileOption = None) -> None:
     """Bring the database to the newest schema, and make the keys of given files valid."""
     settings = load_settings()
-    run_migrations(settings.database)
-    typer.echo("The schema is up to date.")
     wanted = [
         KeyFile(name, [scope], file)
         for name, scope, file in (
@@ -49,6 +47,10 @@ def migrate(admin_key_file: KeyFileOption = None, serving_key_file: KeyFileOptio
         )
         if file is not None
     ]
+    for key in wanted:
+        refuse_weak_key(key, settings.environment)
+    run_migrations(settings.database)
+    typer.echo("The schema is up to date.")
     if wanted:
         asyncio.run(_adopt(settings, wanted))
 

@@ -22,6 +22,7 @@ _AGE_IDENTITY = "AGE-SECRET-KEY-"
 _NAMES_NOT_SECRETS = frozenset({"access_key_id"})
 """Masked when they are shown, but no protection rests on them; known examples are refused all the same."""
 _KEYS = frozenset({("model_server", "key")})
+_IDENTITIES = frozenset({("backup", "identity")})
 _STORE_SECRETS = ("AWS_SECRET_ACCESS_KEY",)
 
 
@@ -48,7 +49,7 @@ def weakness_of(secret: str) -> str | None:
     """Why ``secret`` protects nothing, None if it may be good."""
     if len(secret) < SHORTEST:
         return f"The secret is shorter than {SHORTEST} characters."
-    if _GUESSABLE.search(secret.removeprefix(_AGE_IDENTITY)):
+    if _GUESSABLE.search(secret):
         return "The secret holds a word that is guessed first."
     if len(set(secret)) < _FEWEST_DISTINCT:
         return "The secret repeats a few characters."
@@ -57,7 +58,9 @@ def weakness_of(secret: str) -> str | None:
 
 def _weakness(path: tuple[str, ...], secret: str, environment: str) -> str | None:
     if path in _KEYS:
-        return _weakness_of_key(secret, environment)
+        return weakness_of_key(secret, environment)
+    if path in _IDENTITIES:
+        return next(filter(None, map(weakness_of, _identities_in(secret))), None)
     if path[-1] in _NAMES_NOT_SECRETS:
         return "The name is an example's." if _GUESSABLE.search(secret) else None
     if path[-1].endswith("url"):
@@ -65,13 +68,23 @@ def _weakness(path: tuple[str, ...], secret: str, environment: str) -> str | Non
     return weakness_of(secret)
 
 
-def _weakness_of_key(token: str, environment: str) -> str | None:
+def weakness_of_key(token: str, environment: str) -> str | None:
+    """Why an API key is none for ``environment``, None if it may be one. Local platforms are exempt."""
+    if environment == LOCAL:
+        return None
     match = _TOKEN.match(token)
     if match is None:
         return "The value is no API key."
     if match["environment"] != environment:
         return "The API key is of another environment."
     return "The secret repeats a few characters." if len(set(match["secret"])) < _FEWEST_DISTINCT else None
+
+
+def _identities_in(text: str) -> Iterator[str]:
+    """The random part of each age identity in a file of them, whose other lines are comments."""
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            yield line.removeprefix(_AGE_IDENTITY)
 
 
 def _weakness_of_address(address: str) -> str | None:
