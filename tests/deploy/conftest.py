@@ -98,7 +98,7 @@ class Host:
         found = [json.loads(line) for line in (self.stack / "calls").read_text().splitlines()]
         self.tell("calls", "")
         short = [(call["arguments"], call["image"]) for call in found]
-        return [_short(arguments, name) for arguments, name in short if not {"port", "config"} & set(arguments)]
+        return [_short(arguments, name) for arguments, name in short if not {"port", "config", "ps"} & set(arguments)]
 
     @property
     def running(self) -> str:
@@ -108,8 +108,11 @@ class Host:
 def _short(arguments: list[str], name: str) -> str:
     if arguments[0] == "pull":
         return f"pull {arguments[-1][-1]}"
+    if arguments[0] in ("stop", "rm"):
+        return " ".join(arguments)
+    scaled = [arguments[arguments.index("--scale") + 1]] if "--scale" in arguments else []
     recreated = arguments[arguments.index("--force-recreate") + 1 :] if "--force-recreate" in arguments else []
-    return " ".join([arguments[1], name[-1:], *recreated])
+    return " ".join([arguments[1], name[-1:], *scaled, *recreated])
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     stack, origin = tmp_path / "stack", tmp_path / "origin"
     stack.mkdir()
     (origin / "deploy").mkdir(parents=True)
-    for file in ("calls", "up", "broken", "sick"):
+    for file in ("calls", "up", "broken", "sick", "servers"):
         (stack / file).write_text("")
     (stack / "address").write_text("0.0.0.0")
     (stack / "deployments").write_text('{"wealth": "ready"}')

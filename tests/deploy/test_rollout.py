@@ -46,6 +46,28 @@ def test_a_release_that_does_not_answer_gives_way_to_the_one_before(host: Host, 
     assert f"staging runs {'a' * 12} of {first[:12]} again" in done.stdout
 
 
+OLD = "1a a Up 3 days (healthy)\n2a a Up 3 days (healthy)\n"
+
+
+def test_model_servers_hand_over_and_sick_ones_go_first(host: Host, first: str) -> None:
+    host.calls()
+    host.tell("servers", OLD + "3a a Restarting\n1b b Up 1 second (healthy)\n2b b Up 1 second (healthy)\n")
+    assert host.rollout("b", first).returncode == 0
+    steps = ["rm --force 3a", "up b", "up b model-server=4", "stop 1a 2a", "rm 1a 2a", "up b"]
+    assert host.calls() == ["pull b", "pull b", "run b", *steps]
+
+
+@pytest.mark.parametrize("broken", ["--scale", ""], ids=["not started", "not healthy"])
+def test_old_model_servers_stay_until_new_ones_are_ready(host: Host, first: str, broken: str) -> None:
+    host.calls()
+    host.tell("servers", OLD + "1b b Up 1 second (healthy)\n2b b Restarting\n")
+    host.tell("broken", f"{broken} {image('b')}" if broken else "")
+    assert host.rollout("b", first).returncode == 3
+    calls = host.calls()
+    assert calls[:5] == ["pull b", "pull b", "run b", "up b", "up b model-server=4"]
+    assert "stop 1a 2a" not in calls
+
+
 @pytest.mark.parametrize(
     ("file", "service"),
     [

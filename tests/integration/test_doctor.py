@@ -45,6 +45,11 @@ async def test_what_works_is_ok_and_what_does_not_says_what_to_do(run_cli: RunCl
         assert found[part].advice
 
 
+async def test_an_api_that_answers_at_a_shared_address_is_no_model_server(run_cli: RunCli, live_api: LiveApi) -> None:
+    found = (await _doctor(run_cli, TIDEMILL_MODEL_SERVER_URL=live_api.url))[1]
+    assert (found["api"].state, found["model server"].state) == ("ok", "problem")
+
+
 async def test_an_api_that_is_away_is_one_problem(run_cli: RunCli) -> None:
     code, found = await _doctor(run_cli, TIDEMILL_URL="http://127.0.0.1:9")
     assert (code, found["api"].state) == (1, "problem")

@@ -107,7 +107,7 @@ def _model_server(tidemill: Tidemill) -> CheckResult:
         tidemill.health.model_server_ready()
     except TidemillError as error:
         return _problem("model server", error.detail, "Look at its log; TIDEMILL_MODEL_SERVER_URL says where it is.")
-    return _ok("model server", "Ready to predict.")
+    return _ok("model server", "It answers.")
 
 
 def _certificates(tidemill: Tidemill) -> Iterator[CheckResult]:

@@ -16,8 +16,12 @@ class Health:
         return HealthChecks.model_validate(self._transport.request("GET", "/api/v1/health/checks"))
 
     def model_server_ready(self) -> None:
-        """Raises Unavailable unless the model server behind this client's address can predict."""
-        self._model_server.request("GET", "/readyz")
+        """Raises Unavailable unless the model server behind this client's address can predict.
+
+        Where one address leads to both servers, as behind Nginx, ``/readyz`` is the api's: then one must answer at all.
+        """
+        shared = self._model_server.url == self._transport.url
+        self._model_server.send("GET", "/ping" if shared else "/readyz")
 
     @property
     def addresses(self) -> tuple[str, str]:
