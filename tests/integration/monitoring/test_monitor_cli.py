@@ -1,7 +1,6 @@
 """`tidemill monitor ...` and the SDK against a live api and a running worker."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -10,6 +9,7 @@ import pytest
 from tests.integration.conftest import LiveApi, RunCli, RunJobs
 from tests.integration.monitoring.conftest import Income
 from tidemill.client import Tidemill
+from tidemill.kit.tasks import end_tasks
 
 
 @pytest.fixture
@@ -23,9 +23,7 @@ async def working(run_jobs: RunJobs, income: Income) -> AsyncIterator[None]:
 
     task = asyncio.create_task(work())
     yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await end_tasks(task)
 
 
 async def test_a_report_is_made_shown_and_listed(run_cli: RunCli, working: None) -> None:
