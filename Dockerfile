@@ -17,6 +17,7 @@ RUN groupadd --gid 10001 tidemill \
     /var/lib/tidemill /var/lib/tidemill/model-server /var/lib/tidemill/scratch /var/lib/tidemill/backups
 # Tools that only the stages below need; none of them reaches an image.
 FROM base AS tools
+ENV PIP_CACHE_DIR=/var/cache/pip
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils \
@@ -24,14 +25,14 @@ RUN apt-get update \
 
 FROM tools AS platform-packages
 COPY requirements/image.lock deploy/image/trim deploy/image/precompile.py /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /opt/tidemill \
  && /opt/tidemill/bin/pip install --no-compile --disable-pip-version-check --require-hashes --requirement /build/image.lock \
  && /build/trim /opt/tidemill
 
 FROM tools AS model-server-packages
 COPY requirements/model-server.lock deploy/image/trim deploy/image/precompile.py /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /opt/tidemill \
  && /opt/tidemill/bin/pip install --no-compile --disable-pip-version-check --require-hashes --requirement /build/model-server.lock \
  && /build/trim /opt/tidemill
@@ -39,7 +40,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # Tidemill itself, as a layer of its own: a change of its code moves a few megabytes and nothing else.
 FROM tools AS package
 COPY requirements/build.lock /build/
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /opt/tidemill \
  && /opt/tidemill/bin/pip install --disable-pip-version-check --require-hashes --requirement /build/build.lock
 WORKDIR /source
