@@ -1,7 +1,6 @@
 """The demo's own platform: started if it is not up yet, left or stopped at the end."""
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill.kit.errors import Unavailable
+from tidemill.platform.layout import Layout
 
 _PORTS = {"--api-port": 8000, "--model-server-port": 8001, "--worker-port": 8002, "--mlflow-port": 5000}
 _START_SECONDS = 240
@@ -33,7 +33,7 @@ class Running:
 @contextlib.contextmanager
 def running_platform(data_dir: Path, console: Console, keep: bool) -> Iterator[Running]:
     """The platform in ``data_dir``. One that was up already, or that is to be kept, is left running."""
-    if _is_up(data_dir):
+    if Layout(data_dir).is_in_use():
         console.print(f"  the platform in {data_dir.name} is up already")
         yield Running(_addresses(data_dir), stays=True)
         return
@@ -47,20 +47,8 @@ def running_platform(data_dir: Path, console: Console, keep: bool) -> Iterator[R
             _stop(process)
 
 
-def _is_up(data_dir: Path) -> bool:
-    """Whether a platform holds the lock of its data directory."""
-    try:
-        with (data_dir / "lock").open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def _addresses(data_dir: Path) -> dict[str, str]:
-    return dict(json.loads((data_dir / "addresses.json").read_text()))
+    return dict(json.loads(Layout(data_dir).addresses.read_text()))
 
 
 def _start(data_dir: Path, console: Console) -> subprocess.Popen[bytes]:

@@ -1,5 +1,6 @@
 """Where `tidemill up` keeps what, below its data directory."""
 
+import fcntl
 import hashlib
 import tempfile
 from dataclasses import dataclass
@@ -61,6 +62,17 @@ class Layout:
     @property
     def addresses(self) -> Path:
         return self.root / "addresses.json"
+
+    def is_in_use(self) -> bool:
+        """Whether a platform, or a command that stands in for it, holds the lock at this moment."""
+        try:
+            with self.lock.open() as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def create(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
