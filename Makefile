@@ -50,7 +50,7 @@ $(BIN)/minio: | $(VENV)/.platform
 	@GOBIN=$(abspath $(BIN)) go install $(MINIO_MODULE)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests that need no Docker
+test: $(VENV)/.dev ## Run all tests that need no Docker; the last lines say what was left out for want of a program
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 # Where this machine has no Docker Engine but lies beside a folder that can install one with stand-ins for base images.
@@ -68,6 +68,10 @@ tool-images: docker ## Pull the images whose programs `make test` runs (promtool
 	@$(COMPOSE) pull --quiet prometheus alertmanager docker-logs
 
 FOREIGN := postgres nginx prometheus alertmanager postgres-exporter nginx-exporter node-exporter grafana loki docker-logs alloy
+
+.PHONY: test-tools
+test-tools: $(VENV)/.dev docker ## Read the shipped files with the programs that read them in a stack; nothing is left out
+	@TIDEMILL_TEST_COMPLETE=1 $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/deploy tests/observability
 
 .PHONY: stack-images
 stack-images: docker ## Pull every image of a stack that is not built here

@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests import programs
 from tests.s3_servers import find_minio, minio_server, rclone_server
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.db.engine import SessionFactory, create_engine, create_session_factory
@@ -23,6 +26,17 @@ from tidemill.settings.model import DatabaseSettings, ObjectStoreSettings
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _numbers = itertools.count()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line: how many tests were left out, for want of what."""
+    reports = terminalreporter.stats.get("skipped", [])
+    # (file, line, "Skipped: reason"), or text where the whole module was.
+    said = [report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports]
+    reasons = Counter(re.sub(r"^Skipped: ", "", reason) for reason in said)
+    if reasons:
+        listed = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"{reasons.total()} tests left out: {listed}")
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +107,7 @@ def shared_data() -> Path:
     """The folder of real data sets; tests that need it skip where it is absent."""
     folder = Path(os.environ.get("TIDEMILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("the folder of real data sets is absent")
+        programs.left_out("no folder of real data sets", "TIDEMILL_TEST_DATA names it")
     return folder
 
 
@@ -109,6 +123,6 @@ def minio_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a MinIO server with the bucket ``tidemill``, where its program is (``make minio``)."""
     program = find_minio()
     if program is None:
-        pytest.skip("no minio on PATH; where Go is, `make minio` installs it")
+        programs.left_out("no minio", "make minio, which needs Go")
     with minio_server(program, tmp_path_factory.mktemp("minio")) as address:
         yield address

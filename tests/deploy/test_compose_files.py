@@ -3,37 +3,47 @@
 import json
 import os
 import re
-import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.programs import docker_compose
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 STACKS = ("staging", "production")
 STORES = ("minio", "seaweedfs", "external")
 _NOT_PINNED = {"alertmanager"}  # to be pinned when its next release is chosen
-_needs_compose = pytest.mark.skipif(shutil.which("docker") is None, reason="this machine has no docker compose")
 
 
-def _config(stack: str, **environment: str) -> dict[str, Any]:
-    command = ["docker", "compose", "--env-file", str(DEPLOY / f"{stack}.env"), "-f", str(DEPLOY / "compose.yaml")]
-    done = subprocess.run(
-        [*command, "--profile", "*", "config", "--format", "json"],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+Config = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def read_stack() -> Config:
+    """``read_stack("staging", NAME="value")``: the stack as Compose makes it of its files and this environment."""
+    compose = docker_compose()
+
+    def read(stack: str, **environment: str) -> dict[str, Any]:
+        files = ["--env-file", str(DEPLOY / f"{stack}.env"), "-f", str(DEPLOY / "compose.yaml")]
+        done = subprocess.run(
+            [*compose.command, *files, "--profile", "*", "config", "--format", "json"],
+            env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    return read
 
 
 @pytest.fixture(scope="module", params=STACKS)
-def config(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return _config(request.param)
+def config(request: pytest.FixtureRequest, read_stack: Config) -> dict[str, Any]:
+    return read_stack(request.param)
 
 
-@_needs_compose
 def test_only_nginx_is_published(config: dict[str, Any]) -> None:
     published = [name for name, service in config["services"].items() if service.get("ports")]
     assert published == ["nginx"]
@@ -45,7 +55,6 @@ def test_only_nginx_is_published(config: dict[str, Any]) -> None:
     assert members == ["alertmanager"]
 
 
-@_needs_compose
 def test_every_service_can_do_no_more_than_it_needs(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         assert service["cap_drop"] == ["ALL"], name
@@ -57,7 +66,6 @@ def test_every_service_can_do_no_more_than_it_needs(config: dict[str, Any]) -> N
         assert service.get("network_mode") is None, name
 
 
-@_needs_compose
 def test_every_service_has_limits_and_bounded_logs(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         limits = service["deploy"]["resources"]["limits"]
@@ -66,14 +74,12 @@ def test_every_service_has_limits_and_bounded_logs(config: dict[str, Any]) -> No
         assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
 
 
-@_needs_compose
 def test_every_lasting_service_returns_and_every_job_does_not(config: dict[str, Any]) -> None:
     jobs = {"roles", "migrate", "migrate-mlflow", "create-bucket"}
     for name, service in config["services"].items():
         assert service["restart"] == ("no" if name in jobs else "unless-stopped"), name
 
 
-@_needs_compose
 def test_secrets_are_files_and_no_environment_holds_one(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         for variable, value in (service.get("environment") or {}).items():
@@ -83,7 +89,6 @@ def test_secrets_are_files_and_no_environment_holds_one(config: dict[str, Any]) 
     assert all("file" in secret for secret in config["secrets"].values())
 
 
-@_needs_compose
 def test_the_jobs_of_a_worker_fit_into_its_container(config: dict[str, Any]) -> None:
     worker = config["services"]["worker"]
     names = ("CONCURRENCY", "SHORT_CONCURRENCY", "MEMORY_LIMIT_BYTES")
@@ -91,10 +96,11 @@ def test_the_jobs_of_a_worker_fit_into_its_container(config: dict[str, Any]) -> 
     assert (concurrency + short) * limit < int(worker["deploy"]["resources"]["limits"]["memory"])
 
 
-@_needs_compose
-def test_traces_go_where_the_env_file_or_the_shell_says_and_nowhere_else(config: dict[str, Any]) -> None:
+def test_traces_go_where_the_env_file_or_the_shell_says_and_nowhere_else(
+    config: dict[str, Any], read_stack: Config
+) -> None:
     name, endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"
-    told = _config("staging", **{name: endpoint})
+    told = read_stack("staging", **{name: endpoint})
     for stack, expected in ((config, {}), (told, dict.fromkeys(("api", "worker", "model-server"), endpoint))):
         given = {
             service: (content.get("environment") or {}).get(name) for service, content in stack["services"].items()
@@ -117,31 +123,27 @@ def _told_to_set() -> list[str]:
     return sorted({name for text in texts for name in re.findall(r"TIDEMILL_[A-Z_]+", text)} - _FOLLOW_THE_STACK)
 
 
-@_needs_compose
-def test_what_the_documents_tell_to_set_reaches_a_service_from_the_env_file() -> None:
-    before = json.dumps(_config("staging")["services"])
+def test_what_the_documents_tell_to_set_reaches_a_service_from_the_env_file(read_stack: Config) -> None:
+    before = json.dumps(read_stack("staging")["services"])
     for name in _told_to_set():
-        assert json.dumps(_config("staging", **{name: "4711"})["services"]) != before, name
+        assert json.dumps(read_stack("staging", **{name: "4711"})["services"]) != before, name
 
 
-@_needs_compose
-def test_backups_may_be_let_out_alone(config: dict[str, Any]) -> None:
+def test_backups_may_be_let_out_alone(config: dict[str, Any], read_stack: Config) -> None:
     services, networks = config["services"], config["networks"]
     assert [name for name, service in services.items() if "backups" in (service["networks"] or {})] == ["backup"]
     assert networks["backups"]["internal"] is True
-    assert not _config("staging", TIDEMILL_BACKUP_NETWORK_INTERNAL="false")["networks"]["backups"].get("internal")
+    assert not read_stack("staging", TIDEMILL_BACKUP_NETWORK_INTERNAL="false")["networks"]["backups"].get("internal")
 
 
-@_needs_compose
-def test_nginx_leads_to_grafana_where_its_profile_is_on() -> None:
+def test_nginx_leads_to_grafana_where_its_profile_is_on(read_stack: Config) -> None:
     for profiles in ("", "exporters,dashboards"):
-        nginx = _config("staging", COMPOSE_PROFILES=profiles)["services"]["nginx"]
+        nginx = read_stack("staging", COMPOSE_PROFILES=profiles)["services"]["nginx"]
         assert nginx["environment"]["TIDEMILL_EDGE_PROFILES"] == profiles
 
 
-@_needs_compose
-def test_stacks_on_one_host_share_nothing() -> None:
-    staging, production = (_config(stack) for stack in STACKS)
+def test_stacks_on_one_host_share_nothing(read_stack: Config) -> None:
+    staging, production = (read_stack(stack) for stack in STACKS)
     for kind in ("networks", "volumes"):
         names = [{entry["name"] for entry in one[kind].values()} for one in (staging, production)]
         assert not names[0] & names[1]
@@ -153,15 +155,13 @@ def test_stacks_on_one_host_share_nothing() -> None:
     assert environments == set(STACKS)
 
 
-@_needs_compose
 @pytest.mark.parametrize("kind", STORES)
-def test_the_object_store_is_one_setting(kind: str) -> None:
-    services = _config("staging", TIDEMILL_OBJECT_STORE_KIND=kind)["services"]
+def test_the_object_store_is_one_setting(kind: str, read_stack: Config) -> None:
+    services = read_stack("staging", TIDEMILL_OBJECT_STORE_KIND=kind)["services"]
     assert ("object-store" in services) == (kind != "external")
     assert "create-bucket" in services
 
 
-@_needs_compose
 def test_make_pulls_every_image_that_is_not_built_here(config: dict[str, Any]) -> None:
     listed = re.search(r"^FOREIGN := (.*)$", (DEPLOY.parent / "Makefile").read_text(), re.MULTILINE)
     assert listed

@@ -1,25 +1,28 @@
 """The tools that read the shipped files: from the PATH, or out of the images that the stack runs."""
 
-import os
-import shutil
+import itertools
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 import pytest
 import yaml
+
+from tests.programs import Program, docker_answers, find, left_out, program
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 ALERTMANAGER = ROOT / "deploy" / "alertmanager"
 _TIMEOUT_SECONDS = 120
 
-Tool = Callable[..., str]
-"""Runs a program with arguments and gives what it printed; fails the test when it fails."""
+_PACKAGES = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
+_IMAGES = "make tool-images with Docker"
+
+FindProgram = Callable[..., Program]
 
 
 def _image_of(service: str) -> str:
@@ -30,9 +33,7 @@ def _image_of(service: str) -> str:
 
 
 def _from_image(image: str, path: str, folder: Path) -> Path | None:
-    """A program taken out of an image that Docker has; None without Docker or image. Nothing is pulled."""
-    if shutil.which("docker") is None:
-        return None
+    """A program taken out of an image that Docker has; None without the image. Nothing is pulled."""
     made = subprocess.run(["docker", "create", "--pull=never", image], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         return None
@@ -42,65 +43,49 @@ def _from_image(image: str, path: str, folder: Path) -> Path | None:
     return target if copied.returncode == 0 else None
 
 
-def missing(message: str) -> NoReturn:
-    """Something that a test runs is not here: on CI that is a failure, nothing may be left out there."""
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-def _missing(name: str) -> NoReturn:
-    missing(f"{name} is neither on the PATH nor in an image that Docker has (`make tool-images` pulls them)")
-
-
-def _tool(found: Path | None, name: str) -> Tool:
-    if found is None:
-        _missing(name)
-
-    def run(*arguments: str, cwd: Path | None = None) -> str:
-        done = subprocess.run(
-            [str(found), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, cwd=cwd, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
+def _from_images(service: str, paths: Sequence[str], folders: pytest.TempPathFactory) -> Iterator[Path]:
+    if not docker_answers():
+        return
+    image = _image_of(service)
+    for name in (image, f"{image.partition(':')[0]}:latest"):
+        for path in paths:
+            if (found := _from_image(name, path, folders.mktemp(Path(path).name))) is not None:
+                yield found
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path | None]:
-    """``programs("promtool", "prometheus", "/bin/promtool")``: where the program is, None if nowhere."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> FindProgram:
+    """``programs("promtool", "prometheus", "/bin/promtool")``: a service's program, on the PATH or in its image."""
 
-    def find(name: str, service: str, *paths: str) -> Path | None:
-        if (on_path := shutil.which(name)) is not None:
-            return Path(on_path)
-        image, folder = _image_of(service), tmp_path_factory.mktemp(name)
-        images = (image, f"{image.partition(':')[0]}:latest")
-        found = (_from_image(image, path, folder) for image in images for path in paths)
-        return next((program for program in found if program is not None), None)
+    def find_it(name: str, service: str, *paths: str) -> Program:
+        on_path = [path] if (path := find(name)) is not None else []
+        places = itertools.chain(on_path, _from_images(service, paths, tmp_path_factory))
+        found = [one for place in places if (one := program(place, _IMAGES)) is not None]
+        if not found:
+            left_out(f"no {name}", f"apt-get install {_PACKAGES[service]}, or {_IMAGES}")
+        return max(found, key=lambda one: one.version)
 
-    return find
-
-
-@pytest.fixture(scope="session")
-def promtool(programs: Callable[..., Path | None]) -> Tool:
-    return _tool(programs("promtool", "prometheus", "/bin/promtool"), "promtool")
+    return find_it
 
 
 @pytest.fixture(scope="session")
-def amtool(programs: Callable[..., Path | None]) -> Tool:
-    return _tool(programs("amtool", "alertmanager", "/bin/amtool"), "amtool")
+def promtool(programs: FindProgram) -> Program:
+    return programs("promtool", "prometheus", "/bin/promtool")
 
 
 @pytest.fixture(scope="session")
-def prometheus(programs: Callable[..., Path | None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real Prometheus that asks nobody."""
-    program = programs("prometheus", "prometheus", "/usr/lib/prometheus/prometheus", "/bin/prometheus")
-    if program is None:
-        _missing("prometheus")
+def amtool(programs: FindProgram) -> Program:
+    return programs("amtool", "alertmanager", "/bin/amtool")
+
+
+@pytest.fixture(scope="session")
+def prometheus(programs: FindProgram, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real Prometheus that asks nobody, and that tells how it reads an expression."""
+    server = programs("prometheus", "prometheus", "/usr/lib/prometheus/prometheus", "/bin/prometheus")
+    server.at_least(3, 0)
     folder, port = tmp_path_factory.mktemp("prometheus"), _free_port()
     (folder / "prometheus.yml").write_text("{}")
-    command = [str(program), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    command = [*server.command, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log, start_new_session=True

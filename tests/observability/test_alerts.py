@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.observability.conftest import ALERTMANAGER, PROMETHEUS, ROOT, Tool
+from tests.observability.conftest import ALERTMANAGER, PROMETHEUS, ROOT
+from tests.programs import Program
 
 # As text: PromQL writes "0x10" for ten samples of nought, YAML for sixteen.
 CASES: list[dict[str, Any]] = yaml.load((Path(__file__).parent / "alert_cases.yml").read_text(), yaml.BaseLoader)
+_OLDEST_ALERTMANAGER = (0, 28)  # reads the webhook's timeout
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
 
@@ -19,7 +21,7 @@ def test_every_alert_has_a_case_and_every_case_an_alert(alerts: list[dict[str, A
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["alert"]))
-def test_an_alert_fires_when_it_should_and_only_then(case: dict[str, Any], promtool: Tool, tmp_path: Path) -> None:
+def test_an_alert_fires_when_it_should_and_only_then(case: dict[str, Any], promtool: Program, tmp_path: Path) -> None:
     suite = {
         "rule_files": [str(PROMETHEUS / "rules" / name) for name in _rule_files(case)],
         # Else promtool may look at an alert before the records that it reads, of the same moment, are made.
@@ -29,7 +31,7 @@ def test_an_alert_fires_when_it_should_and_only_then(case: dict[str, Any], promt
     }
     file = tmp_path / "suite.yml"
     file.write_text(yaml.safe_dump(suite))
-    assert "SUCCESS" in promtool("test", "rules", str(file))
+    assert "SUCCESS" in promtool.run("test", "rules", str(file))
 
 
 def _rule_files(case: dict[str, Any]) -> list[str]:
@@ -81,17 +83,19 @@ def test_every_alert_has_a_runbook_with_its_three_parts_and_every_runbook_an_ale
         assert f"({name}.md)" in (RUNBOOKS / "README.md").read_text(), name
 
 
-def test_prometheus_can_read_its_configuration(promtool: Tool, tmp_path: Path) -> None:
+def test_prometheus_can_read_its_configuration(promtool: Program, tmp_path: Path) -> None:
+    promtool.at_least(3, 0)
     for kind in ("minio", "seaweedfs", "external"):
         own = (PROMETHEUS / "prometheus.yml").read_text().replace("/etc/prometheus/rules", str(PROMETHEUS / "rules"))
         own = own.replace("/etc/prometheus/object-store.yml", str(PROMETHEUS / "object-store" / f"{kind}.yml"))
         file = tmp_path / f"{kind}.yml"
         file.write_text(own)
-        assert "SUCCESS" in promtool("check", "config", "--lint=all", "--lint-fatal", str(file))
+        assert "SUCCESS" in promtool.run("check", "config", "--lint=all", "--lint-fatal", str(file))
 
 
-def test_alertmanager_can_read_its_configuration(amtool: Tool) -> None:
-    assert "SUCCESS" in amtool("check-config", *map(str, sorted(ALERTMANAGER.glob("*.yml"))))
+def test_alertmanager_can_read_its_configuration(amtool: Program) -> None:
+    amtool.at_least(*_OLDEST_ALERTMANAGER)
+    assert "SUCCESS" in amtool.run("check-config", *map(str, sorted(ALERTMANAGER.glob("*.yml"))))
 
 
 def test_the_alertmanager_files_differ_in_their_receiver_alone() -> None:
@@ -101,12 +105,13 @@ def test_the_alertmanager_files_differ_in_their_receiver_alone() -> None:
 
 
 def test_alerts_go_to_the_receiver_and_a_cause_silences_its_consequences(
-    amtool: Tool, alerts: list[dict[str, Any]]
+    amtool: Program, alerts: list[dict[str, Any]]
 ) -> None:
+    amtool.at_least(*_OLDEST_ALERTMANAGER)
     file = str(ALERTMANAGER / "webhook.yml")
     for rule in alerts:
         labels = (f"alertname={rule['alert']}", f"severity={rule['labels']['severity']}", "environment=staging")
-        assert amtool("config", "routes", "test", f"--config.file={file}", *labels).split() == ["webhook"]
+        assert amtool.run("config", "routes", "test", f"--config.file={file}", *labels).split() == ["webhook"]
     known = {rule["alert"] for rule in alerts}
     for inhibition in yaml.safe_load(Path(file).read_text())["inhibit_rules"]:
         for matcher in inhibition["source_matchers"] + inhibition["target_matchers"]:

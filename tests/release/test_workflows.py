@@ -108,7 +108,7 @@ def test_every_test_target_runs_in_ci_with_what_it_needs() -> None:
     targets = set(re.findall(r"^(test[a-z-]*|lint):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets == {name for names in called.values() for name in names if name.startswith(("test", "lint"))}
     assert called["test"][-3:] == ["tool-images", "minio", "test"]
-    assert called["stack"] == ["stack-images", "test-edge", "test-stack"]
+    assert called["stack"] == ["stack-images", "test-tools", "test-edge", "test-stack"]
 
 
 def test_what_the_workflows_call_exists() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import left_out
 from tidemill.adapters.object_store import open_object_store
 from tidemill.kit.errors import Unavailable
 from tidemill.settings.model import ObjectStoreSettings
@@ -19,7 +20,7 @@ _SIZE_BYTES = 24 * 2**20
 def small_disk() -> Iterator[Path]:
     """A file system of 24 MiB."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
+        left_out("no right to mount a small file system", "run as root")
     folder = Path(tempfile.mkdtemp(prefix="tidemill-small-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE_BYTES}", "tmpfs", folder], check=True, timeout=10)
     try:
