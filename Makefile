@@ -14,9 +14,20 @@ TEST_PROCESSES ?= 2
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# LightGBM's wheel brings everything but the runtime of OpenMP; without it trainings fail long after the installation.
+define OPENMP
+import ctypes, sys
+try:
+    ctypes.CDLL("libgomp.so.1") if sys.platform == "linux" else None
+except OSError:
+    sys.exit("The OpenMP runtime libgomp.so.1 is missing: apt-get install libgomp1 (dnf install libgomp)")
+endef
+export OPENMP
+
 # Stamps: an install is repeated only when its lock or the package's metadata changed.
 $(VENV)/.platform: requirements/platform.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Tidemill needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c "$$OPENMP"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the platform (locked and hashed) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/platform.lock

@@ -63,6 +63,12 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=PATH)
 
 
+def need(name: str, install: str) -> None:
+    """Leave the test out where ``name`` is not on the PATH."""
+    if find(name) is None:
+        left_out(f"no {name}", install)
+
+
 def program(path: str | Path, install: str, *version_arguments: str) -> Program | None:
     """The program that ``path`` is, if it runs and says its version when given ``version_arguments``."""
     return _program((str(path),), version_arguments or ("--version",), install)

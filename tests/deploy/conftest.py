@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.certificates import write_certificate
+from tests.programs import need
 
 ROOT = Path(__file__).parents[2]
 NAME = "tidemill.test"
@@ -117,6 +118,7 @@ def _short(arguments: list[str], name: str) -> str:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
+    need("git", "apt-get install git")
     stack, origin = tmp_path / "stack", tmp_path / "origin"
     stack.mkdir()
     (origin / "deploy").mkdir(parents=True)

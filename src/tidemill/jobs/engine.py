@@ -218,7 +218,7 @@ async def run_pending(
             async with transaction(services.sessions) as session:
                 wait = await queries.seconds_until_next(session)
             left = deadline - time.monotonic()
-            if wait is None or wait > left > 0:
+            if wait is None or wait > max(left, 0):
                 return
             if left <= 0:
                 raise DeadlineExceeded("jobs_pending", "Jobs were still open when the time was over.")
