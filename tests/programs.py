@@ -16,7 +16,6 @@ from typing import NoReturn
 
 import pytest
 
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 COMPLETE = "TIDEMILL_TEST_COMPLETE"
 _TIMEOUT_SECONDS = 60
 
@@ -60,7 +59,7 @@ def left_out(lack: str, install: str) -> NoReturn:
 
 def find(name: str) -> str | None:
     """On the PATH, or beside Python."""
-    return shutil.which(name, path=PATH)
+    return shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
 
 
 def need(name: str, install: str) -> None:
