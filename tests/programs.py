@@ -76,7 +76,7 @@ def program(path: str | Path, install: str, *version_arguments: str) -> Program 
 def docker_compose() -> Program:
     """Docker Compose 2, as Docker's plugin or standing alone; it needs no engine to read files."""
     install = "Docker's Compose plugin; apt-get install docker-compose since Debian 13"
-    candidates = [(docker, "compose")] if (docker := find("docker")) else []
+    candidates: list[tuple[str, ...]] = [(docker, "compose")] if (docker := find("docker")) else []
     candidates += [(alone,)] if (alone := find("docker-compose")) else []
     found = [made for command in candidates if (made := _program(command, ("version", "--short"), install))]
     if not found:

