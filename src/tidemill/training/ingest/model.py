@@ -82,8 +82,8 @@ class Limits:
 
     @property
     def block_bytes(self) -> int:
-        """Text parsed at once. About twelve blocks are alive at a time, as text, as columns and in queues."""
-        return max(256 * 2**10, min(2 * 2**20, self.free_bytes // 192))
+        """Text parsed at once. Ten to twenty blocks are alive at a time, as text, as columns and in queues."""
+        return max(256 * 2**10, min(2 * 2**20, self.free_bytes // 288))
 
     @property
     def longest_row_bytes(self) -> int:
