@@ -134,6 +134,8 @@ def _error_of(response: httpx.Response) -> TidemillError:
     code = str(body.get("error_code", response.status_code))
     if response.status_code == 404 or code == "RESOURCE_DOES_NOT_EXIST":
         return NotFound("mlflow_not_found", "MLflow does not know this run, model or artifact.")
+    if response.status_code in (401, 403):
+        return Unavailable("mlflow_refuses_token", "MLflow refuses the platform's token: is it the same for both?")
     if response.status_code < 500:
         return Invalid("mlflow_refused", f"MLflow refused the request ({code}).")
     return Unavailable("mlflow_failed", f"MLflow failed ({code}).")

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tidemill.kit.own_files import own_folder
+
 _LOCK = "lock"
 
 
@@ -52,7 +54,7 @@ class ScratchSpace:
 
     def _folder(self) -> Path:
         if self._own is None:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._root = own_folder(self._root)  # below the temporary directory anybody may have made it
             # Filled under a name that nobody sweeps, so that it is never seen without its lock.
             making = Path(tempfile.mkdtemp(prefix="making-", dir=self._root))
             self._lock = _try_lock(making / _LOCK)
@@ -62,7 +64,7 @@ class ScratchSpace:
 
 def _try_lock(file: Path) -> int | None:
     try:
-        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         return None
     try:
