@@ -98,9 +98,8 @@ def test_no_route_of_mlflow_is_open_and_no_write_is_done_for_a_reader(mlflow_ser
 async def test_a_key_does_in_mlflow_what_its_scopes_say_until_it_is_revoked(
     mlflow_server: str, make_key: MakeKey, api: httpx.AsyncClient
 ) -> None:
-    writer, reader, stranger = (
-        await make_key(scope) for scope in (Scope.MLFLOW_WRITE, Scope.MLFLOW_READ, Scope.PREDICT)
-    )
+    writer, reader = await make_key(Scope.MLFLOW_WRITE), await make_key(Scope.MLFLOW_READ)
+    stranger = await make_key(Scope.PREDICT)
     async with httpx.AsyncClient(base_url=mlflow_server, timeout=30) as http:
 
         async def ask(key: str, method: str, path: str, content: bytes | None = None) -> int:
