@@ -23,6 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 KEY_FILE = "admin.key"
 ADDRESSES_FILE = "addresses.json"
 _MAX_PROBLEMS_SHOWN = 100
+_WITHOUT_FILES = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
 
 
 class Output(StrEnum):
@@ -160,6 +161,7 @@ def _read(file: Path) -> str | None:
         return read_own(checked_folder(file.parent) / file.name)
     except NotFound:
         return None
+    except Forbidden as error:
+        raise Forbidden("file_unreadable", f"{error.detail} Or {_WITHOUT_FILES}.") from None
     except OSError as error:
-        advice = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
-        raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {advice}.") from None
+        raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {_WITHOUT_FILES}.") from None
