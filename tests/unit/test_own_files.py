@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tidemill.adapters.object_store import open_object_store
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Forbidden, NotFound, TidemillError
 from tidemill.kit.own_files import checked_folder, open_own, own_folder, read_own, resolved, write_private
@@ -14,6 +15,7 @@ from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.slots import Slots
 from tidemill.platform import postgres
 from tidemill.platform.layout import Layout
+from tidemill.settings.model import ObjectStoreSettings
 
 SOMEBODY = 4242
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
@@ -114,6 +116,8 @@ def _of_somebody(folder: Path) -> Path:
         StateDirectory,
         lambda folder: Slots(folder, 2),
         lambda folder: ScratchSpace(folder)._folder(),
+        lambda folder: ScratchSpace(folder).remove_abandoned(),
+        lambda folder: open_object_store(ObjectStoreSettings(url=f"file://{folder}")),
     ],
 )
 def test_a_folder_of_somebody_else_is_refused_by_all_who_keep_something_in_one(

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tidemill.kit.own_files import own_folder
+from tidemill.kit.own_files import checked_folder, own_folder
 
 _LOCK = "lock"
 
@@ -35,9 +35,9 @@ class ScratchSpace:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def remove_abandoned(self) -> int:
-        """Remove the folders of workers that are gone; gives their number."""
+        """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours."""
         removed = 0
-        for folder in self._root.glob("worker-*") if self._root.is_dir() else ():
+        for folder in checked_folder(self._root).glob("worker-*") if self._root.is_dir() else ():
             lock = None if folder == self._own else _try_lock(folder / _LOCK)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)
