@@ -14,12 +14,14 @@ import pytest
 import uvicorn
 
 from tests.integration.conftest import MakeKey
-from tests.integration.mlflow_server import MLFLOW_TOKEN, mlflow_api_port
+from tests.integration.mlflow_server import MLFLOW_TOKEN, mlflow_api_port, mlflow_settings
+from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.api.main import build
 from tidemill.auth.scopes import Scope
 from tidemill.features.sessions.access import Access
+from tidemill.kit.errors import Unavailable
 from tidemill.platform.mlflow_access import access_to
-from tidemill.settings.model import ObjectStoreSettings, Settings
+from tidemill.settings.model import MlflowSettings, ObjectStoreSettings, Settings
 from tidemill.web.server import server_config
 
 _LIST_ROUTES = """
@@ -134,6 +136,18 @@ async def test_without_the_api_keys_wait_and_the_platforms_own_processes_go_on(
         waiting = await http.get(search, auth=("anybody", await make_key(Scope.MLFLOW_WRITE)))
         assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "2")
         assert (await http.get(search, auth=("platform", MLFLOW_TOKEN))).status_code == 200
+
+
+async def test_a_token_that_mlflow_does_not_know_is_told_to_whoever_runs_the_platform(mlflow_server: str) -> None:
+    wrong = MlflowSettings.model_validate({"url": mlflow_server, "token": "token-of-before"})
+    async with MlflowRest(wrong) as mlflow:
+        with pytest.raises(Unavailable, match="token"):
+            await mlflow.get("experiments/search", max_results=1)
+        with pytest.raises(Unavailable, match="token"):
+            await mlflow.version()
+        assert not await mlflow.healthy()
+    async with MlflowRest(mlflow_settings(mlflow_server)) as mlflow:
+        assert await mlflow.healthy()
 
 
 @pytest.mark.usefixtures("api_of_mlflow")

@@ -130,6 +130,15 @@ def test_a_folder_of_somebody_else_is_refused_by_all_who_keep_something_in_one(
 
 
 @needs_root
+def test_a_slot_of_somebody_else_is_passed_over(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "slots", 2)
+    _of_somebody(tmp_path / "slots" / "slot-000")
+    claimed = slots.claim()
+    assert claimed.root.name == "slot-001"
+    claimed.close()
+
+
+@needs_root
 @pytest.mark.parametrize("name", ["admin_key", "lock", "processes", "addresses"])
 def test_a_file_of_somebody_else_in_our_folder_is_refused(tmp_path: Path, name: str) -> None:
     file: Path = getattr(Layout(tmp_path), name)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.kit.errors import Conflict, Forbidden, TidemillError
 from tidemill.kit.own_files import own_folder
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.segments import SegmentFolder
@@ -99,6 +99,9 @@ def _claimed(path: Path) -> StateDirectory | None:
     try:
         return StateDirectory(path)
     except Conflict:
+        return None
+    except Forbidden as error:  # somebody else's folder: the other slots still serve
+        log.warning("A slot cannot be used", extra={"child": path.name, "reason": error.code})
         return None
 
 
