@@ -80,7 +80,9 @@ async def test_a_program_sends_a_key_that_nobody_behind_sees(
         answer = await browser.post("/mlflow/api/2.0/mlflow/runs/create", json={}, headers={"Authorization": value})
         assert answer.status_code == 200
     assert [seen.target for seen in mlflow_behind.seen] == ["/api/2.0/mlflow/runs/create"] * 2
-    assert not [seen for seen in mlflow_behind.seen if "authorization" in seen.headers]
+    assert not [seen for seen in mlflow_behind.seen if key in str(seen.headers)]
+    assert {seen.headers["authorization"] for seen in mlflow_behind.seen} == {"Bearer none"}  # the edge's own token
+    assert {seen.headers["x-tidemill-access"] for seen in mlflow_behind.seen} == {"write"}
     refused = await browser.get("/mlflow/api/2.0/mlflow/experiments/search")
     assert (refused.status_code, refused.json()["code"]) == (401, "key_missing")
     assert "Basic" in refused.headers["www-authenticate"]

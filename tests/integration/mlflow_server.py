@@ -1,5 +1,6 @@
 """A real MLflow tracking server for the tests of one process, on SQLite and a directory."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -10,13 +11,28 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tidemill.settings.model import MlflowSettings
+
 _START_TIMEOUT_SECONDS = 90
+MLFLOW_TOKEN = "token-of-the-platform"
+"""Of the platform's own processes."""
+
+
+def mlflow_settings(url: str) -> MlflowSettings:
+    """As the platform's own processes have them."""
+    return MlflowSettings.model_validate({"url": url, "token": MLFLOW_TOKEN})
 
 
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@functools.cache
+def mlflow_api_port() -> int:
+    """Where MLflow asks about keys; a test that shows one starts the api there."""
+    return _free_port()
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +46,10 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ALLOWED_HOSTS": url.removeprefix("http://"),  # one name, as in a stack
         "TIDEMILL_MLFLOW__DATABASE_URL": f"sqlite:///{folder}/mlflow.db",
+        "TIDEMILL_ENVIRONMENT": "test",
         "TIDEMILL_MLFLOW__PORT": url.rpartition(":")[2],
+        "TIDEMILL_MLFLOW__TOKEN": MLFLOW_TOKEN,
+        "TIDEMILL_MLFLOW__API_URL": f"http://127.0.0.1:{mlflow_api_port()}",
         "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",
     }
     with (folder / "log").open("w") as log:

@@ -192,6 +192,24 @@ async def test_readiness_lists_its_checks_and_metrics_use_route_templates(api: h
     assert 'route="/api/v1/keys/{key_id}:revoke",status="404"' in metrics
 
 
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("192.0.2.7", 403),
+        ("::ffff:192.0.2.7", 403),
+        ("", 403),
+    ],
+)
+async def test_figures_are_for_this_machine_where_that_is_set(caller: str, status: int) -> None:
+    app = create_web_app(WebConfig("Closed", create_registry(), 1000, metrics_to="this_machine"), ())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(caller, 1)), base_url="http://x") as client:
+        assert (await client.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"})).status_code == status
+        assert (await client.get("/livez")).status_code == 200
+
+
 async def test_the_documentation_page_needs_no_network(anonymous_api: httpx.AsyncClient) -> None:
     page = await anonymous_api.get("/docs")
     assert page.status_code == 200

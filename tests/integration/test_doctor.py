@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.conftest import LiveApi, MakeKey, RunCli
-from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
+from tests.integration.mlflow_server import mlflow_server, mlflow_settings  # noqa: F401 - a fixture
 from tests.s3_servers import s3_settings
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import ObjectStore, open_object_store
@@ -20,7 +20,7 @@ from tidemill.features.health import database, machine, servers
 from tidemill.features.health.service import Parts, check_all
 from tidemill.kit.clock import utc_now
 from tidemill.schemas.health import CheckResult
-from tidemill.settings.model import MlflowSettings, Settings
+from tidemill.settings.model import Settings
 
 
 async def _doctor(run_cli: RunCli, **environment: str) -> tuple[int, dict[str, CheckResult]]:
@@ -112,7 +112,7 @@ async def test_the_probe_leaves_nothing_in_the_store(store: ObjectStore) -> None
 
 
 async def test_the_version_of_mlflow_is_compared(mlflow_server: str) -> None:  # noqa: F811 - the fixture
-    async with MlflowRest(MlflowSettings(url=mlflow_server)) as mlflow:
+    async with MlflowRest(mlflow_settings(mlflow_server)) as mlflow:
         assert (await servers.check_mlflow(mlflow)).state == "ok"
 
 

@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
+from tests.integration.mlflow_server import MLFLOW_TOKEN
 from tidemill.db.engine import conninfo
 from tidemill.settings.model import DatabaseSettings
 
@@ -33,8 +33,17 @@ def test_migrating_needs_the_database_alone_and_writes_no_file(database: Databas
 
 
 @pytest.mark.parametrize("path", ["config", "sessions/one/stream", "message"])
-def test_the_assistant_that_runs_commands_is_closed(mlflow_server: str, path: str) -> None:  # noqa: F811 - the fixture
-    with httpx.Client(base_url=mlflow_server, timeout=10) as http:
+def test_the_assistant_that_runs_commands_is_closed(mlflow_server: str, path: str) -> None:
+    with httpx.Client(base_url=mlflow_server, timeout=10, auth=("platform", MLFLOW_TOKEN)) as http:
         assert http.get("/ajax-api/2.0/mlflow/experiments/search?max_results=1").status_code == 200
         assert http.get(f"/ajax-api/3.0/mlflow/assistant/{path}").status_code == 404
         assert http.post(f"/ajax-api/3.0/mlflow/assistant/{path}", json={"message": "hello"}).status_code == 404
+
+
+def test_it_does_not_start_without_the_token_of_its_platform(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tidemill.platform.mlflow_server"]
+    environment = {**os.environ, "TIDEMILL_MLFLOW__DATABASE_URL": f"sqlite:///{tmp_path}/mlflow.db"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, "MLFLOW__TOKEN" in done.stderr) == (1, True), done.stderr

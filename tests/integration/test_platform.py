@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tidemill.kit.errors import Conflict, Invalid
+from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
-from tidemill.platform.ports import Ports, claim_ports
-from tidemill.platform.specs import Addresses
+from tidemill.platform.ports import Ports, claim_ports, is_loopback
+from tidemill.platform.specs import Addresses, Site, all_specs, environment_of
 
 _STUBBORN = "import signal,time\nsignal.signal(15, signal.SIG_IGN)\nprint('on', flush=True); time.sleep(60)"
 _SHORT = "import sys\nprint('on', flush=True); sys.stdin.read()"
@@ -68,4 +70,26 @@ def test_a_busy_port_and_a_foreign_address_are_told_apart() -> None:
 
 
 def test_addresses_of_ipv6_are_written_in_brackets() -> None:
-    assert Addresses.of(Ports(1, 2, 3, 4), "::1").worker == "http://[::1]:3"
+    assert Addresses.of(Ports(1, 2, 3, 4), "::1").mlflow == "http://[::1]:4"
+
+
+async def test_what_needs_no_key_is_for_this_machine_whatever_the_host(tmp_path: Path) -> None:
+    ports, host = Ports(1, 2, 3, 4), "0.0.0.0"
+    async with httpx.AsyncClient() as http:
+        site = Site(Layout(tmp_path), ports, host, Addresses.of(ports, host), http)
+        environment = environment_of(site)
+        specs = {spec.name: spec.environment for spec in all_specs(site, environment)}
+    assert site.addresses.worker == "http://127.0.0.1:3"
+    assert environment["TIDEMILL_WORKER__HOST"] == "127.0.0.1"
+    assert environment["TIDEMILL_OBSERVABILITY__METRICS_TO"] == "this_machine"
+    told = {name for name, given in specs.items() if "TIDEMILL_MLFLOW__TOKEN_FILE" in given}
+    assert told == {"api", "worker", "mlflow"}, "a model server, which runs models of others, has no token"
+
+
+@pytest.mark.parametrize(
+    ("host", "closed"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("192.0.2.7", False), ("example.org", False)],
+)  # fmt: skip
+def test_it_is_known_which_addresses_others_reach(host: str, closed: bool) -> None:
+    assert is_loopback(host) is closed

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 
+import httpx
 import psutil
 
 from tests.system.conftest import MakeUp, Up
@@ -30,11 +31,12 @@ def test_the_platform_lives_through_kills_and_keeps_everything(make_up: MakeUp) 
     up = make_up().start().ready()
     first_output = up.read()
     assert up.key in first_output
-    for file in ("admin.key", "serving.key"):
+    for file in ("admin.key", "serving.key", "mlflow.token", "addresses.json"):
         assert stat.S_IMODE((up.data_dir / file).stat().st_mode) == 0o600
     with up.client() as client:
         made = client.keys.create("survivor", ["predict"])
 
+    _mlflow_asks_for_a_key(up)
     _a_second_start_is_refused(up)
     _each_killed_part_comes_back(up)
 
@@ -51,6 +53,15 @@ def test_the_platform_lives_through_kills_and_keeps_everything(make_up: MakeUp) 
     assert up.stop(signal.SIGINT) == 0
     assert not [process for process in everything if process.is_running() and process.status() != "zombie"], up.read()
     assert not (up.data_dir / "addresses.json").exists()
+
+
+def _mlflow_asks_for_a_key(up: Up) -> None:
+    artifact = up.addresses["mlflow"] + "/api/2.0/mlflow-artifacts/artifacts/up/file.txt"
+    token = (up.data_dir / "mlflow.token").read_text().strip()
+    assert httpx.put(artifact, content=b"x").status_code == 401
+    for secret in (up.key, token):
+        assert httpx.put(artifact, content=secret[:2].encode(), auth=("anybody", secret)).status_code == 200
+        assert httpx.get(artifact, auth=("anybody", secret)).text == secret[:2]
 
 
 def _a_second_start_is_refused(up: Up) -> None:

@@ -6,6 +6,8 @@ from tidemill.auth.keys import generate_token, read_token, token_of_header
 from tidemill.auth.scopes import Scope, grants
 from tidemill.kit import ids
 from tidemill.kit.errors import Unauthenticated
+from tidemill.model_server.access import KeyRing
+from tidemill.schemas.serving import KeySpec
 
 
 def test_a_token_names_its_key_and_environment_and_survives_reading() -> None:
@@ -36,3 +38,27 @@ def test_admin_includes_all_and_write_includes_read() -> None:
     assert grants(frozenset({"datasets:write"}), Scope.DATASETS_READ)
     assert not grants(frozenset({"datasets:read"}), Scope.DATASETS_WRITE)
     assert not grants(frozenset(), Scope.DATASETS_READ)
+
+
+def test_a_key_is_read_for_its_own_environment_alone() -> None:
+    token = generate_token("staging", ids.new_id(ids.KEY))
+    assert read_token(token, "staging").environment == "staging"
+    for other in ("production", "stag", "stagings", "local"):
+        with pytest.raises(Unauthenticated) as refused:
+            read_token(token, other)
+        assert refused.value.code == "key_foreign"
+    with pytest.raises(Unauthenticated):
+        read_token(token + "\n", "staging")
+
+
+def test_a_model_server_takes_no_key_of_another_environment_even_if_the_snapshot_has_it() -> None:
+    ring = KeyRing("staging")
+    tokens = [generate_token(environment, ids.new_id(ids.KEY)) for environment in ("staging", "production")]
+    shown = [read_token(token) for token in tokens]
+    ring.replace(
+        [KeySpec(id=key.key_id, secret_sha256=key.secret_sha256, scopes=["predict"], expires_at=None) for key in shown]
+    )
+    assert ring.authenticate(f"Bearer {tokens[0]}").key_id == shown[0].key_id
+    with pytest.raises(Unauthenticated) as refused:
+        ring.authenticate(f"Bearer {tokens[1]}")
+    assert refused.value.code == "key_foreign"

@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 from tests.unit.tokens import TOKEN_OF_PRODUCTION, TOKEN_OF_STAGING
 from tidemill.admin.backups import app
 from tidemill.admin.keys import KeyFile, refuse_weak_key
+from tidemill.auth.keys import generate_token
 from tidemill.auth.scopes import Scope
+from tidemill.kit import ids
 from tidemill.kit.errors import Invalid
 from tidemill.settings.sources import load_settings
 
@@ -69,9 +71,10 @@ def test_the_identity_file_that_we_make_is_taken_and_a_weak_one_is_not(tmp_path:
         (TOKEN_OF_STAGING, "production", "of another environment"),
         ("tm_production_example", "production", "no API key"),
         (TOKEN_OF_PRODUCTION, "production", None),
-        (TOKEN_OF_STAGING, "local", None),
+        (TOKEN_OF_STAGING, "local", "of another environment"),
+        (generate_token("local", ids.new_id(ids.KEY)), "local", None),
     ],
-    ids=["of another environment", "an example", "its own", "a local platform"],
+    ids=["of another environment", "an example", "its own", "another one's, locally", "a local platform's own"],
 )
 def test_a_key_file_must_hold_a_key_of_this_environment(
     tmp_path: Path, token: str, environment: str, told: str | None

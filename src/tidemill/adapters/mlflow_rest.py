@@ -59,8 +59,9 @@ class MlflowRest:
             return await self._call("DELETE", f"{_API}/{route}", json=body)
 
     async def healthy(self) -> bool:
+        """Whether it answers us: a server that refuses our token is of no more use than one that is away."""
         try:
-            return (await self._http.get("/health", timeout=2)).status_code == 200
+            return (await self._http.get("/version", timeout=2)).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -134,6 +135,8 @@ def _error_of(response: httpx.Response) -> TidemillError:
     code = str(body.get("error_code", response.status_code))
     if response.status_code == 404 or code == "RESOURCE_DOES_NOT_EXIST":
         return NotFound("mlflow_not_found", "MLflow does not know this run, model or artifact.")
+    if response.status_code == 401:
+        return Unavailable("mlflow_refuses_token", "MLflow refuses the platform's token: is it the same for both?")
     if response.status_code < 500:
         return Invalid("mlflow_refused", f"MLflow refused the request ({code}).")
     return Unavailable("mlflow_failed", f"MLflow failed ({code}).")

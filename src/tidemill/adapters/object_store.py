@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from tidemill.adapters.metrics import RequestMetrics, store_metrics
 from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
 from tidemill.kit.hashing import sha256_of_file
+from tidemill.kit.own_files import own_folder
 from tidemill.settings.model import ObjectStoreSettings
 
 _CHUNK_BYTES = 8 * 2**20
@@ -274,7 +275,10 @@ def _translated(error: Exception) -> Exception:
 
 
 def open_object_store(settings: ObjectStoreSettings, registry: CollectorRegistry | None = None) -> ObjectStore:
-    """The store that ``settings.url`` names, measured in ``registry``. Raises Invalid for an unknown scheme."""
+    """The store that ``settings.url`` names, measured in ``registry``.
+
+    Raises Invalid for an unknown scheme, Forbidden for a directory of another user, who could lead us elsewhere in it.
+    """
     backend = _backend(settings)
     copy_limit_bytes = _S3_COPY_BYTES if isinstance(backend, S3Store) else None
     return ObjectStore(backend, store_metrics(registry), copy_limit_bytes)
@@ -298,9 +302,7 @@ def _backend(settings: ObjectStoreSettings) -> _Backend:
     if url.startswith("memory://"):
         return MemoryStore()
     if url.startswith("file://"):
-        directory = Path(url.removeprefix("file://"))
-        directory.mkdir(parents=True, exist_ok=True)
-        return LocalStore(directory.resolve(), automatic_cleanup=True)
+        return LocalStore(own_folder(Path(url.removeprefix("file://"))), automatic_cleanup=True)
     if url.startswith("s3://"):
         return _s3(settings)
     raise Invalid("object_store_url_invalid", "The object store's address begins with file://, s3:// or memory://.")

@@ -18,7 +18,7 @@ from tidemill.cli.context import Output, make_table, show, state, stderr
 from tidemill.kit.errors import Conflict, NotFound
 from tidemill.kit.exit_codes import FAILURE
 from tidemill.kit.logging import configure_logging
-from tidemill.platform.keys import write_private
+from tidemill.kit.own_files import write_private
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 

@@ -30,6 +30,8 @@ def refuse_weak_key(wanted: KeyFile, environment: str) -> None:
     """Raises Invalid, naming the file, for no key, one of another environment, or an example's."""
     if (reason := weakness_of_key(_text(wanted.file), environment)) is not None:
         raise Invalid("secret_weak", f"The key file {wanted.file.name}: {reason}")
+    if _read(wanted.file).environment != environment:  # no process would accept it, a local one neither
+        raise Invalid("key_file_foreign", f"The key of {wanted.file.name} is of another environment.")
 
 
 async def adopt_key(session: AsyncSession, wanted: KeyFile) -> bool:

@@ -18,6 +18,7 @@ from tidemill.db.engine import create_engine, create_session_factory, transactio
 from tidemill.db.migrate import migrate as run_migrations
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.exit_codes import exit_code_of
+from tidemill.kit.own_files import close_to_others
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -30,6 +31,7 @@ app.add_typer(backups.app)
 @app.callback()
 def admin() -> None:
     """Work on the data itself: the database that TIDEMILL_DATABASE__URL names, the object store, their backups."""
+    close_to_others()
 
 
 KeyFileOption = Annotated[Path | None, typer.Option(help="File with the token of this key; it is made valid.")]

@@ -15,11 +15,13 @@ from tidemill.auth.service import NewKey, create_key
 from tidemill.backup.stack import Stack
 from tidemill.db.engine import create_session_factory, transaction
 from tidemill.kit.errors import Unavailable
+from tidemill.kit.own_files import write_private
 from tidemill.platform.children import Child, ChildSpec, Ready
-from tidemill.platform.keys import write_private
 from tidemill.platform.ports import Ports, claim_ports
+from tidemill.settings.weakness import LOCAL
 
-ENVIRONMENT = "drill"
+ENVIRONMENT = LOCAL
+"""Of the scratch processes, and so of their keys."""
 _HOST = "127.0.0.1"
 _START_TIMEOUT_SECONDS = 120
 _START_ATTEMPTS = 3
@@ -72,7 +74,7 @@ def _environment(stack: Stack, folder: Path, ports: Ports, serving_key: Path) ->
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
     write_private(folder / "database.url", stack.tidemill.url.get_secret_value())
     return inherited | {
-        "TIDEMILL_ENVIRONMENT": "local",
+        "TIDEMILL_ENVIRONMENT": ENVIRONMENT,
         "TIDEMILL_DATA_DIR": str(folder),
         "TIDEMILL_DATABASE__URL_FILE": str(folder / "database.url"),
         "TIDEMILL_OBJECT_STORE__URL": stack.settings.object_store.url,

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from tidemill.admin.processes import until_ready
 from tidemill.kit.errors import Conflict, NotFound
+from tidemill.kit.own_files import own_folder, resolved
 from tidemill.platform import postgres
 from tidemill.platform.children import Child
 from tidemill.platform.layout import Layout
@@ -36,7 +37,7 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
     if data_dir is None and settings.database.url != DatabaseSettings().url:
         yield settings
         return
-    layout = Layout((data_dir or settings.data_dir).resolve())
+    layout = Layout(resolved(data_dir or settings.data_dir))
     if not for_restore and not (layout.postgres / "PG_VERSION").exists():
         raise NotFound("platform_not_found", f"{layout.root} holds no platform; name one with --data-dir.")
     if for_restore:
@@ -47,6 +48,7 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
         except Conflict:
             if for_restore:
                 raise Conflict("platform_running", f"Stop `tidemill up` on {layout.root} first.") from None
+            postgres.check_sockets(layout)
             yield _settings_of(settings, layout)
             return
         async with alone(layout.processes) as inherited, _own_postgres(layout, inherited):
@@ -57,7 +59,7 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
 async def _own_postgres(layout: Layout, inherited: int) -> AsyncIterator[None]:
     user = await asyncio.to_thread(postgres.system_user)
     await asyncio.to_thread(postgres.prepare, layout, user)
-    layout.logs.mkdir(exist_ok=True)
+    own_folder(layout.logs)
     spec = postgres.spec(layout, user, os.environ)
     server = Child(spec, layout.logs / "postgres.log", on_restart=lambda *_: None, inherited=(inherited,))
     await server.start()

@@ -49,6 +49,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
         introduction=_INTRODUCTION,
         registry=services.registry,
         max_body_bytes=services.settings.api.max_body_bytes,
+        metrics_to=services.settings.observability.metrics_to,
         body_limit_exceptions=(
             (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
             (r"/api/v1/ledger/segments", _LEDGER_SEGMENT_MAX_BYTES),

@@ -18,7 +18,7 @@ from tidemill.kit.errors import Unauthenticated
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 32
 _CHECKSUM_LENGTH = 6
-_TOKEN = re.compile(r"^(tm_[a-z][a-z0-9]{0,15}_([0-9a-f]{32})_([0-9A-Za-z]{32}))([0-9A-Za-z]{6})$")
+_TOKEN = re.compile(r"(tm_([a-z][a-z0-9]{0,15})_([0-9a-f]{32})_([0-9A-Za-z]{32}))([0-9A-Za-z]{6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class PresentedKey:
 
     key_id: str
     secret_sha256: str
+    environment: str
 
 
 def generate_token(environment: str, key_id: str) -> str:
@@ -36,12 +37,14 @@ def generate_token(environment: str, key_id: str) -> str:
     return body + _checksum(body)
 
 
-def read_token(token: str) -> PresentedKey:
-    """Raises Unauthenticated if ``token`` cannot be one of ours."""
-    match = _TOKEN.match(token)
-    if match is None or not hmac.compare_digest(_checksum(match[1]), match[4]):
+def read_token(token: str, environment: str | None = None) -> PresentedKey:
+    """Raises Unauthenticated if ``token`` cannot be one of ours, or is not of ``environment``, where that is given."""
+    match = _TOKEN.fullmatch(token)
+    if match is None or not hmac.compare_digest(_checksum(match[1]), match[5]):
         raise Unauthenticated("key_malformed", "The API key is not well-formed.")
-    return PresentedKey(f"key_{match[2]}", hashlib.sha256(match[3].encode()).hexdigest())
+    if environment is not None and match[2] != environment:
+        raise Unauthenticated("key_foreign", "The API key is of another environment.")
+    return PresentedKey(f"key_{match[3]}", hashlib.sha256(match[4].encode()).hexdigest(), match[2])
 
 
 def token_of_header(authorization: str | None) -> str:

@@ -1,6 +1,7 @@
 """Who is asking."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from tidemill.auth.scopes import Scope, grants
 from tidemill.kit.errors import Forbidden
@@ -13,6 +14,8 @@ class Principal:
     key_id: str
     name: str
     scopes: frozenset[str]
+    expires_at: datetime | None = None
+    """When the key ends; what it makes ends no later."""
 
     def require(self, scope: Scope) -> None:
         """Raise Forbidden unless the key carries ``scope``."""

@@ -33,7 +33,7 @@ class Scope(StrEnum):
     """What a model server needs: deployments and keys as it serves them, bundles, shipping of its ledger."""
 
 
-def grants(held: frozenset[str], needed: Scope) -> bool:
+def grants(held: frozenset[str], needed: str) -> bool:
     """True if the scopes ``held`` allow what ``needed`` asks."""
     if Scope.ADMIN in held or needed in held:
         return True

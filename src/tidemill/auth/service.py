@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.auth.keys import generate_token, read_token, same_secret
 from tidemill.auth.principal import Principal
+from tidemill.auth.privileges import require_may_revoke
 from tidemill.auth.scopes import Scope
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit import ids
@@ -45,14 +46,17 @@ async def create_key(
     return key, token
 
 
-async def authenticate(session: AsyncSession, token: str) -> Principal:
-    """The principal of ``token``; Unauthenticated (one answer for unknown, revoked, expired) if there is none."""
-    presented = read_token(token)
+async def authenticate(session: AsyncSession, token: str, environment: str) -> Principal:
+    """The principal of ``token``, a key of ``environment``.
+
+    Raises Unauthenticated if there is none: one answer for unknown, revoked, expired.
+    """
+    presented = read_token(token, environment)
     key = await session.get(ApiKey, presented.key_id)
     if key is None or not same_secret(key.secret_sha256, presented.secret_sha256) or not is_valid(key, utc_now()):
         raise Unauthenticated("key_rejected", "The API key is unknown, revoked or expired.")
     await record_use(session, key.id, utc_now())
-    return Principal(key.id, key.name, frozenset(key.scopes))
+    return Principal(key.id, key.name, frozenset(key.scopes), key.expires_at)
 
 
 def is_valid(key: ApiKey, now: datetime) -> bool:
@@ -85,12 +89,23 @@ async def valid_keys(session: AsyncSession, limit: int) -> list[ApiKey]:
     return list(await session.scalars(select(ApiKey).where(alive).order_by(ApiKey.id).limit(limit)))
 
 
-async def revoke_key(session: AsyncSession, key_id: str) -> ApiKey:
-    """Raises NotFound, or Conflict if it is revoked already."""
+async def revoke_key(session: AsyncSession, key_id: str, by: Principal) -> ApiKey:
+    """Raises NotFound, Forbidden if ``by`` may not, or Conflict if it is revoked already or the last with ``admin``."""
+    admins = await _valid_admin_keys(session)
     key = await session.get(ApiKey, key_id, with_for_update=True)
     if key is None:
         raise NotFound("key_not_found", "There is no such key.")
+    require_may_revoke(by, key.scopes)
     if key.revoked_at is not None:
         raise Conflict("key_already_revoked", "The key is revoked already.")
+    if admins == [key.id]:
+        raise Conflict("key_last_admin", "This is the last valid key with the scope admin. Make another one first.")
     key.revoked_at = utc_now()
     return key
+
+
+async def _valid_admin_keys(session: AsyncSession) -> list[str]:
+    """Their ids, locked in one order: two that revoke each other at the same time must not both succeed."""
+    alive = ApiKey.revoked_at.is_(None) & (ApiKey.expires_at.is_(None) | (ApiKey.expires_at > utc_now()))
+    query = select(ApiKey.id).where(alive, ApiKey.scopes.contains([Scope.ADMIN.value])).order_by(ApiKey.id)
+    return list(await session.scalars(query.with_for_update()))

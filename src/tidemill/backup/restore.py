@@ -15,6 +15,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy import delete, update
 
 from tidemill.backup import dumps
 from tidemill.backup.create import Say, one_at_a_time
@@ -25,9 +26,12 @@ from tidemill.backup.manifest import Manifest, ObjectLine
 from tidemill.backup.references import PASSING
 from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.backup.side_by_side import SideBySide, batches
-from tidemill.backup.stack import Stack, as_role
+from tidemill.backup.stack import Stack, as_role, opened
 from tidemill.backup.target import BackupTarget, found_file, found_object
 from tidemill.db.migrate import alembic_config, migrate
+from tidemill.db.tables.keys import ApiKey
+from tidemill.db.tables.sessions import Session
+from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
 from tidemill.settings.model import DatabaseSettings
@@ -91,9 +95,19 @@ class Restore:
         await asyncio.to_thread(migrate, as_role(self.stack.tidemill, tidemill.owner))
         if _release(self.manifest.versions.mlflow) < _release(metadata.version("mlflow")):
             await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
+        await self._end_foreign_access(as_role(self.stack.tidemill, tidemill.owner))
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)
+
+    async def _end_foreign_access(self, database: DatabaseSettings) -> None:
+        """Keys and sessions belong to the environment that they were made in: elsewhere none of them may hold."""
+        if self.manifest.environment == self.stack.settings.environment:
+            return
+        self.say(f"revoking the keys of {self.manifest.environment}")
+        async with opened(database) as engine, engine.begin() as connection:
+            await connection.execute(update(ApiKey).where(ApiKey.revoked_at.is_(None)).values(revoked_at=utc_now()))
+            await connection.execute(delete(Session))
 
     async def _fetch_list(self) -> Path:
         path = self.folder / self.manifest.objects.list.name

@@ -15,13 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill.client import Tidemill
-from tidemill.kit.errors import Forbidden, Invalid, TidemillError
+from tidemill.kit.errors import Forbidden, Invalid, NotFound, TidemillError
+from tidemill.kit.own_files import checked_folder, read_own
 
 M = TypeVar("M", bound=BaseModel)
 
 KEY_FILE = "admin.key"
 ADDRESSES_FILE = "addresses.json"
 _MAX_PROBLEMS_SHOWN = 100
+_WITHOUT_FILES = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
 
 
 class Output(StrEnum):
@@ -149,11 +151,17 @@ def _key_of_data_dir() -> str | None:
 
 
 def _read(file: Path) -> str | None:
-    """A file of the platform's folder, None if there is none. Raises Forbidden if it is somebody else's."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
+    """A file of the platform's folder, None if there is none. Raises Forbidden if it is somebody else's.
+
+    Anybody may have put the folder into the current directory, with an address of their own to send our data to.
+    """
+    if not file.parent.is_dir():
         return None
+    try:
+        return read_own(checked_folder(file.parent) / file.name)
+    except NotFound:
+        return None
+    except Forbidden as error:
+        raise Forbidden("file_unreadable", f"{error.detail} Or {_WITHOUT_FILES}.") from None
     except OSError as error:
-        advice = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
-        raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {advice}.") from None
+        raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {_WITHOUT_FILES}.") from None

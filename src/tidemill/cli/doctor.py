@@ -61,7 +61,7 @@ def _settings() -> CheckResult:
 
 
 def _key_files() -> Iterator[CheckResult]:
-    files = [state.data_dir / name for name in (KEY_FILE, "serving.key")]
+    files = [state.data_dir / name for name in (KEY_FILE, "serving.key", "mlflow.token")]
     found = [file for file in files if file.is_file()]
     loose = [file for file in found if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     if loose:

@@ -20,6 +20,7 @@ from tidemill.demo.summary import Outcome, print_summary
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.exit_codes import exit_code_of
+from tidemill.kit.own_files import close_to_others, own_folder
 
 DATASET = "flights"
 MODEL = f"{DATASET}-{TARGET}"
@@ -40,12 +41,13 @@ def demo(
     """Run the whole loop on real flights: will a flight arrive more than 15 minutes late, told before it leaves?"""
     console = Console(stderr=True, highlight=False)
     began = time.monotonic()
-    folder = data_dir.resolve() / "files"
-    folder.mkdir(parents=True, exist_ok=True)
+    close_to_others()
+    data_dir = own_folder(data_dir)
+    folder = own_folder(data_dir / "files")
     with _step(console, "preparing the flights of 2013"):
         _prepare(folder)
-    with running_platform(data_dir.resolve(), console, keep) as running:
-        shell = Shell(data_dir.resolve(), folder, console)
+    with running_platform(data_dir, console, keep) as running:
+        shell = Shell(data_dir, folder, console)
         outcome = _run_loop(shell, time_budget)
     print_summary(Console(highlight=False, width=_summary_width()), outcome, running, data_dir, began)
 

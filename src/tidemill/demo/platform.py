@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill.kit.errors import Unavailable
+from tidemill.kit.own_files import open_own
 from tidemill.platform.layout import Layout
 
 _PORTS = {"--api-port": 8000, "--model-server-port": 8001, "--worker-port": 8002, "--mlflow-port": 5000}
@@ -55,9 +56,8 @@ def _start(data_dir: Path, console: Console) -> subprocess.Popen[bytes]:
     arguments = [f"{option}={_free(port)}" for option, port in _PORTS.items()]
     command = [sys.executable, "-m", "tidemill.platform", "--data-dir", str(data_dir), *arguments]
     console.print(f"[bold cyan]$ tidemill up --data-dir {data_dir.name}[/]")
-    data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "demo-up.log"
-    with log.open("wb") as out:
+    with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as out:
         # its output goes to a file, and it has a session of its own, so that it can outlive the demo
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     _wait_until_ready(process, log, console)

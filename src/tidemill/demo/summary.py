@@ -95,7 +95,7 @@ def _next_steps(outcome: Outcome, running: Running, data_dir: Path) -> Iterator[
         yield f"  tidemill up --data-dir {data_dir}"
     else:
         yield f"The platform is still running in {data_dir}. Where to click:"
-        yield f"  experiments and models   {running.addresses['mlflow']}"
+        yield f"  experiments and models   {running.addresses['mlflow']} (any name; password: cat {data_dir}/admin.key)"
         yield f"  the api                  {running.addresses['api']}/docs"
         yield f"  the model server         {running.addresses['model_server']}/docs"
         yield f"Stop it with               kill $(cat {data_dir}/lock)"

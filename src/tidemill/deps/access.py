@@ -21,7 +21,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     ) -> Principal:
         token = token_of_header(authorization)
         async with transaction(services.sessions) as session:
-            principal = await authenticate(session, token)
+            principal = await authenticate(session, token, services.settings.environment)
         principal.require(scope)
         return principal
 

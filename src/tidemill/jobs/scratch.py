@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tidemill.kit.own_files import checked_folder, own_folder
+
 _LOCK = "lock"
 
 
@@ -33,9 +35,9 @@ class ScratchSpace:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     def remove_abandoned(self) -> int:
-        """Remove the folders of workers that are gone; gives their number."""
+        """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours."""
         removed = 0
-        for folder in self._root.glob("worker-*") if self._root.is_dir() else ():
+        for folder in checked_folder(self._root).glob("worker-*") if self._root.is_dir() else ():
             lock = None if folder == self._own else _try_lock(folder / _LOCK)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -52,7 +54,7 @@ class ScratchSpace:
 
     def _folder(self) -> Path:
         if self._own is None:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._root = own_folder(self._root)  # below the temporary directory anybody may have made it
             # Filled under a name that nobody sweeps, so that it is never seen without its lock.
             making = Path(tempfile.mkdtemp(prefix="making-", dir=self._root))
             self._lock = _try_lock(making / _LOCK)
@@ -62,7 +64,7 @@ class ScratchSpace:
 
 def _try_lock(file: Path) -> int | None:
     try:
-        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         return None
     try:

@@ -12,9 +12,10 @@ from tidemill.schemas.serving import KeySpec
 
 
 class KeyRing:
-    """The keys of the last known snapshot."""
+    """The keys of the last known snapshot, of one environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
         self._keys: dict[str, tuple[KeySpec, Principal]] | None = None
         self._used: dict[str, datetime] = {}
 
@@ -26,7 +27,7 @@ class KeyRing:
 
         Raises Unauthenticated, Forbidden without the scope ``predict``, or Unavailable before the first snapshot.
         """
-        presented = read_token(token_of_header(authorization))
+        presented = read_token(token_of_header(authorization), self._environment)
         if self._keys is None:
             raise Unavailable("not_synchronised", "The model server has not heard from the api yet.")
         known = self._keys.get(presented.key_id)

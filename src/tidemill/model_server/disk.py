@@ -7,6 +7,7 @@ from typing import IO
 
 from tidemill.kit.errors import Conflict
 from tidemill.kit.ids import uuid7
+from tidemill.kit.own_files import own_folder
 
 
 def sync_directory(folder: Path) -> None:
@@ -40,7 +41,7 @@ class StateDirectory:
         self.snapshot_file = root / "snapshot.json"
         self.serving_file = root / "serving.json"
         for folder in (root, self.bundles, self.models):
-            folder.mkdir(parents=True, exist_ok=True)
+            own_folder(folder)
         root.chmod(0o700)
         self._lock = self._locked()
 

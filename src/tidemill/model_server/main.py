@@ -16,6 +16,7 @@ from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
+from tidemill.kit.own_files import close_to_others
 from tidemill.kit.signatures import columns_of
 from tidemill.kit.tasks import end_tasks
 from tidemill.model_server.access import KeyRing
@@ -55,10 +56,10 @@ _LAST_SHIPMENT_SECONDS = 3.0
 class ModelServer:
     """All parts of one model server; `running` starts and stops them in order."""
 
-    def __init__(self, settings: ModelServerSettings) -> None:
+    def __init__(self, settings: ModelServerSettings, environment: str) -> None:
         if settings.key is None:
             raise Invalid("key_missing", "The model server needs a key with the scope serving: MODEL_SERVER__KEY.")
-        self._settings = settings
+        self._settings, self._environment = settings, environment
         self.registry: CollectorRegistry = create_registry()
         self._metrics = ServingMetrics(self.registry)
         self._control_plane = ControlPlane(settings.api_url, settings.key.get_secret_value())
@@ -92,7 +93,7 @@ class ModelServer:
         return receipt
 
     def _build_sync(self) -> None:
-        self._keys, self._models = KeyRing(), ModelTable()
+        self._keys, self._models = KeyRing(self._environment), ModelTable()
         bundles = BundleCache(self._state, self._control_plane.download_bundle)
         self._loader = Loader(self._models, bundles, self._start_runtime, self._metrics, self._remember_served)
         figures = LedgerFigures(lambda: self._writer.waiting_bytes, lambda: self._shipper.rejected_rows)
@@ -191,7 +192,7 @@ async def _forever(work: Coroutine[Any, Any, None], name: str) -> None:
         raise SystemExit(70) from None
 
 
-def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
+def create_app(server: ModelServer, settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with server.running():
@@ -200,7 +201,8 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
     config = WebConfig(
         title="Tidemill model server",
         registry=server.registry,
-        max_body_bytes=settings.max_body_bytes,
+        max_body_bytes=settings.model_server.max_body_bytes,
+        metrics_to=settings.observability.metrics_to,
         checks=server.checks(),
         notices=server.notices(),
         inner_middleware=[Middleware(KeyFirstMiddleware)],
@@ -214,10 +216,11 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
 
 def build(settings: Settings) -> FastAPI:
     """The model server as an ASGI application. Must be called in the process, not yet in the loop, that runs it."""
-    return create_app(ModelServer(settings.model_server), settings.model_server)
+    return create_app(ModelServer(settings.model_server, settings.environment), settings)
 
 
 def main() -> None:
+    close_to_others()
     settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server

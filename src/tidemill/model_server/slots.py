@@ -12,7 +12,8 @@ import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.kit.errors import Conflict, Forbidden, TidemillError
+from tidemill.kit.own_files import own_folder
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.shipper import Ship, Shipper
@@ -28,7 +29,7 @@ class Slots:
     def __init__(self, root: Path, count: int) -> None:
         self._root = root
         self._count = count
-        root.mkdir(parents=True, exist_ok=True)
+        own_folder(root)
 
     def claim(self) -> StateDirectory:
         """A free slot, one with a ledger that waits if there is any. Raises Conflict if every slot is in use."""
@@ -98,6 +99,9 @@ def _claimed(path: Path) -> StateDirectory | None:
     try:
         return StateDirectory(path)
     except Conflict:
+        return None
+    except Forbidden as error:  # somebody else's folder: the other slots still serve
+        log.warning("A slot cannot be used", extra={"child": path.name, "reason": error.code})
         return None
 
 

@@ -20,6 +20,7 @@ _LONGEST_WAIT_SECONDS = 10.0
 _STEADY_SECONDS = 60.0
 _LOG_BYTES = 16 * 2**20
 _PR_SET_PDEATHSIG = 1
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -160,5 +161,5 @@ class _BoundedLog:
 
     def _opened(self) -> BinaryIO:
         if self._out is None:
-            self._out = self._file.open("ab", buffering=0)
+            self._out = os.fdopen(os.open(self._file, _APPENDING, 0o600), "ab", buffering=0)
         return self._out

@@ -1,42 +1,52 @@
-"""The first keys of a new platform: made once, kept in files that only their owner can read."""
+"""The first secrets of a new platform: made once, kept in files that only their owner can read."""
 
-import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidemill.auth.keys import read_token
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tidemill.auth.keys import read_token, same_secret
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key, is_valid
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Unauthenticated
+from tidemill.kit.errors import NotFound, Unauthenticated
+from tidemill.kit.own_files import read_own, write_private
+
+_TOKEN_BYTES = 32
 
 
 async def ensure_key(
     sessions: SessionFactory, file: Path, name: str, scopes: Sequence[Scope], environment: str
 ) -> str | None:
-    """The token in ``file`` stays if it is still good; else a new key is made and its token written and returned."""
+    """The token in ``file`` stays if it is still good; else a new key is made and its token written and returned.
+
+    Raises Forbidden if the file is somebody else's.
+    """
     async with transaction(sessions) as session:
-        if file.exists():
-            try:
-                key = await session.get(ApiKey, read_token(file.read_text().strip()).key_id)
-            except Unauthenticated:
-                key = None
-            if key is not None and is_valid(key, utc_now()):
-                return None
+        if await _is_good(session, file, environment):
+            return None
         _, token = await create_key(session, NewKey(name, scopes), environment, "tidemill up")
         write_private(file, token + "\n")
         return token
 
 
-def write_private(file: Path, text: str) -> None:
-    """Write ``file`` with mode 0600 from its first byte on; it is whole or absent."""
-    part = file.with_name(file.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(file)
+async def _is_good(session: AsyncSession, file: Path, environment: str) -> bool:
+    try:
+        presented = read_token(read_own(file).strip(), environment)
+    except (NotFound, Unauthenticated):
+        return False
+    key = await session.get(ApiKey, presented.key_id)
+    return key is not None and same_secret(key.secret_sha256, presented.secret_sha256) and is_valid(key, utc_now())
+
+
+def ensure_token(file: Path) -> None:
+    """A random token in ``file``, made once. Raises Forbidden if the file is somebody else's."""
+    try:
+        found = read_own(file).strip()
+    except NotFound:
+        found = ""
+    if not found:
+        write_private(file, secrets.token_urlsafe(_TOKEN_BYTES) + "\n")

@@ -2,9 +2,13 @@
 
 import fcntl
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tidemill.kit.errors import NotFound
+from tidemill.kit.own_files import open_own, own_folder
 
 _LONGEST_SOCKET_PATH = 90  # the kernel allows 107 bytes, PostgreSQL adds "/.s.PGSQL.5432"
 
@@ -60,21 +64,25 @@ class Layout:
         return self.root / "serving.key"
 
     @property
+    def mlflow_token(self) -> Path:
+        return self.root / "mlflow.token"
+
+    @property
     def addresses(self) -> Path:
         return self.root / "addresses.json"
 
     def is_in_use(self) -> bool:
         """Whether a platform, or a command that stands in for it, holds the lock at this moment."""
         try:
-            with self.lock.open() as handle:
+            with os.fdopen(open_own(self.lock, os.O_RDONLY)) as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except NotFound:
             return False
         except BlockingIOError:
             return True
         return False
 
     def create(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for folder in (self.objects, self.model_server, self.scratch, self.logs):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        """Every folder but PostgreSQL's. Raises Forbidden if one is there that somebody else made."""
+        for folder in (self.root, self.objects, self.model_server, self.scratch, self.logs):
+            own_folder(folder)

@@ -17,6 +17,7 @@ from typing import IO
 import psutil
 
 from tidemill.kit.errors import Conflict
+from tidemill.kit.own_files import open_own
 
 _PATIENCE_SECONDS = 40.0
 """Longer than each of them takes to stop in good order."""
@@ -32,7 +33,7 @@ async def alone(
 
     One that does not end within ``patience_seconds`` is killed. Raises Conflict if even that does not help.
     """
-    with file.open("a") as handle:
+    with os.fdopen(open_own(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a") as handle:
         if not _locked(handle):
             on_wait()
             if not await _until_locked(handle, patience_seconds):

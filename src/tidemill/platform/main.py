@@ -15,11 +15,16 @@ from rich.text import Text
 from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
+from tidemill.kit.own_files import close_to_others, resolved
 from tidemill.platform.layout import Layout
-from tidemill.platform.ports import Ports
+from tidemill.platform.ports import Ports, is_loopback
 from tidemill.platform.supervisor import Started, platform
 from tidemill.settings.sources import settings_or_exit
 
+_OPEN_HOST = (
+    "Listening on {host}: other machines can reach api, model server and MLflow. All want keys, but keys and data "
+    "travel unencrypted. docs/edge.md puts Nginx with TLS in front."
+)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -51,7 +56,9 @@ def up(
     data_dir: Annotated[
         Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder that holds everything; made when absent.")
     ] = Path("tidemill-data"),
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address that api, model server and MLflow listen on; all of them want keys.")
+    ] = "127.0.0.1",
     api_port: Annotated[int, _port("the api")] = 8000,
     model_server_port: Annotated[int, _port("the model server")] = 8001,
     worker_port: Annotated[int, _port("the worker's metrics")] = 8002,
@@ -61,10 +68,11 @@ def up(
 
     Says ``ready`` when a prediction could be served. Ctrl-C or SIGTERM stops everything cleanly.
     """
+    close_to_others()
     settings_or_exit()  # before anything starts: every process of ours would refuse what is wrong with them
     configure_logging("up", "local", "warning")
     ports = Ports(api_port, model_server_port, worker_port, mlflow_port)
-    asyncio.run(run(Layout(data_dir.resolve()), ports, host))
+    asyncio.run(run(Layout(resolved(data_dir)), ports, host))
 
 
 async def run(layout: Layout, ports: Ports, host: str) -> None:
@@ -86,6 +94,8 @@ async def run(layout: Layout, ports: Ports, host: str) -> None:
 async def _start_and_stay(layout: Layout, ports: Ports, host: str, console: Console) -> None:
     """Runs until it is cancelled, which happens once: a second signal must not cut the stopping short."""
     console.print(f"Tidemill in {layout.root}")
+    if not is_loopback(host):
+        console.print(_OPEN_HOST.format(host=host), style="yellow")
     began = time.monotonic()
     async with platform(layout, ports, host, ConsoleObserver(console)) as started:
         _announce(started, layout, time.monotonic() - began)
@@ -100,6 +110,7 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
     typer.echo(f"api            {addresses.api}/docs")
     typer.echo(f"model server   {addresses.model_server}/docs")
     typer.echo(f"mlflow         {addresses.mlflow}")
+    typer.echo("               wants a key too: in a browser any name, and the key as password")
     typer.echo(f"logs           {layout.logs}")
     typer.echo(f"ready          after {seconds:.1f} s")
     sys.stdout.flush()

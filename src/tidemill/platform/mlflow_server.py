@@ -4,7 +4,8 @@ The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) o
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
 when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version. MLflow's
-assistant, which runs shell commands for whoever reaches it from the same machine, is closed.
+assistant, which runs shell commands for whoever reaches it from the same machine, is closed; everything but its health
+wants a key (`tidemill.platform.mlflow_access`).
 """
 
 import argparse
@@ -23,6 +24,8 @@ from starlette.routing import Mount, Router
 
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
+from tidemill.kit.own_files import close_to_others, own_folder
+from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.server import Server
@@ -42,6 +45,7 @@ class MlflowServer:
     artifacts: str
     host: str
     port: int
+    access: AccessRules
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -55,8 +59,9 @@ class MlflowServer:
         )
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
+        app = MlflowAccessMiddleware(_application(), self.access)
         served = uvicorn.Config(
-            _application(), host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
+            app, host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
         )
         Server(served).run()
 
@@ -71,8 +76,7 @@ def _application() -> Any:
 def artifacts_below(store_url: str) -> str:
     """MLflow's artifacts live in the platform's object store, under their own prefix."""
     if store_url.startswith("file://"):
-        folder = Path(store_url.removeprefix("file://")).resolve() / "mlflow"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = own_folder(Path(store_url.removeprefix("file://")) / "mlflow")
         return f"file://{folder}"
     return store_url.rstrip("/") + "/mlflow"
 
@@ -92,9 +96,12 @@ def store_environment(settings: ObjectStoreSettings) -> dict[str, str]:
 
 
 def of_settings(settings: Settings) -> MlflowServer:
-    """Raises Invalid if MLflow's database is not named."""
+    """Raises Invalid if MLflow's database is not named, or the token of the platform's own processes."""
     own = settings.mlflow
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port)
+    if own.token is None or not own.token.get_secret_value():
+        raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
+    access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
+    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access)
 
 
 def database_of(settings: Settings) -> str:
@@ -123,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--migrate", action="store_true", help="only migrate the database, then end")
     options = parser.parse_args()
+    close_to_others()
     settings = settings_or_exit()
     configure_logging("mlflow", settings.environment, settings.log_level)
     if options.migrate:

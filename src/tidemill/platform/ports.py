@@ -1,6 +1,7 @@
 """Ports: chosen before anything starts, so that a busy one is one clear sentence."""
 
 import errno
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -17,6 +18,14 @@ class Ports:
     mlflow: int = 5000
 
 
+LOOPBACK = "127.0.0.1"
+
+
+def address_of(process: str, host: str) -> str:
+    """Where a process listens: the worker shows figures without a key, and so to this machine alone."""
+    return LOOPBACK if process == "worker" else host
+
+
 def claim_ports(wanted: Ports, host: str) -> Ports:
     """``wanted`` with free ports for zeros.
 
@@ -25,7 +34,7 @@ def claim_ports(wanted: Ports, host: str) -> Ports:
     """
     held: list[socket.socket] = []
     try:
-        chosen = {name: _claim(held, host, name, port) for name, port in vars(wanted).items()}
+        chosen = {name: _claim(held, address_of(name, host), name, port) for name, port in vars(wanted).items()}
     finally:
         for listener in held:
             listener.close()
@@ -49,3 +58,11 @@ def _told(error: OSError, host: str, port: int, option: str) -> TidemillError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return Forbidden("port_forbidden", f"Port {port} is for root only; choose one above 1023 with {option}.")
     return Invalid("host_unusable", f"This machine has no address {host}; choose another one with --host.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on ``host``; a name is taken for what it says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

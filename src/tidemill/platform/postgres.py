@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: the wheel's programs, run as our own supervised child on a private unix socket."""
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -14,7 +15,8 @@ import psycopg
 from psycopg import sql
 
 from tidemill.adapters.postgres_programs import embedded_programs
-from tidemill.kit.errors import Unavailable
+from tidemill.kit.errors import NotFound, Unavailable
+from tidemill.kit.own_files import checked_folder, own_folder
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
 
@@ -45,11 +47,13 @@ def system_user() -> str | None:
 
 def prepare(layout: Layout, user: str | None) -> None:
     """Create the cluster on the first start and the private socket directory on every one."""
-    layout.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if user is not None:
+    account = None if user is None else pwd.getpwnam(user)
+    # Below the temporary directory anybody may have made it.
+    own_folder(layout.sockets, account.pw_uid if account else None)
+    if user is not None and account is not None:
         _let_pass(layout.root, user)
         _let_pass(embedded_programs(), user)
-        shutil.chown(layout.sockets, user, user)
+        os.chown(layout.sockets, account.pw_uid, account.pw_gid, follow_symlinks=False)
     if (layout.postgres / "PG_VERSION").exists():
         return
     _initialise(layout, user)
@@ -102,6 +106,19 @@ def spec(layout: Layout, user: str | None, environment: Mapping[str, str]) -> Ch
         user=user,
         directory=Path("/"),
     )
+
+
+def check_sockets(layout: Layout) -> None:
+    """Raises Forbidden if the folder of the sockets is somebody else's, who could answer in PostgreSQL's place."""
+    with contextlib.suppress(NotFound):
+        checked_folder(layout.sockets, _uid_of_system_user() if os.geteuid() == 0 else None)
+
+
+def _uid_of_system_user() -> int | None:
+    try:
+        return pwd.getpwnam(_SYSTEM_USER).pw_uid
+    except KeyError:
+        return None
 
 
 def url(layout: Layout, database: str) -> str:

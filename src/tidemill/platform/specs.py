@@ -11,7 +11,7 @@ import httpx
 from tidemill.platform import postgres
 from tidemill.platform.children import ChildSpec, Ready
 from tidemill.platform.layout import Layout
-from tidemill.platform.ports import Ports
+from tidemill.platform.ports import LOOPBACK, Ports, address_of
 
 _MLFLOW_ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -33,8 +33,13 @@ class Addresses:
 
     @staticmethod
     def of(ports: Ports, host: str) -> "Addresses":
-        written = f"[{host}]" if ":" in host else host
-        return Addresses(**{name: f"http://{written}:{port}" for name, port in vars(ports).items()})
+        return Addresses(
+            **{name: f"http://{_written(address_of(name, host))}:{port}" for name, port in vars(ports).items()}
+        )
+
+
+def _written(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,12 @@ def environment_of(site: Site) -> dict[str, str]:
         "TIDEMILL_MODEL_SERVER__API_URL": site.addresses.api,
         "TIDEMILL_MODEL_SERVER__KEY_FILE": str(layout.serving_key),
         "TIDEMILL_MODEL_SERVER__STATE_DIR": str(layout.model_server),
-        "TIDEMILL_WORKER__HOST": site.host,
+        "TIDEMILL_WORKER__HOST": LOOPBACK,
         "TIDEMILL_WORKER__PORT": str(site.ports.worker),
         "TIDEMILL_WORKER__SCRATCH_DIR": str(layout.scratch),
         "PYTHONUNBUFFERED": "1",
     }
-    inherited = dict(os.environ)
+    inherited = {"TIDEMILL_OBSERVABILITY__METRICS_TO": "this_machine", **os.environ}
     ours["TIDEMILL_OBJECT_STORE__URL"] = inherited.get("TIDEMILL_OBJECT_STORE__URL", f"file://{layout.objects}")
     return inherited | ours
 
@@ -88,12 +93,17 @@ def all_specs(site: Site, environment: Mapping[str, str]) -> list[ChildSpec]:
 
 
 def _parts(site: Site) -> list[tuple[str, str, dict[str, str]]]:
-    addresses = site.addresses
+    addresses, mlflow = site.addresses, _mlflow_token(site)
     return [
-        ("api", addresses.api, {}),
+        ("api", addresses.api, mlflow),
         ("model-server", addresses.model_server, _ONE_THREAD),
-        ("worker", addresses.worker, {}),
+        ("worker", addresses.worker, mlflow),
     ]
+
+
+def _mlflow_token(site: Site) -> dict[str, str]:
+    """For those who speak to MLflow in the platform's name."""
+    return {"TIDEMILL_MLFLOW__TOKEN_FILE": str(site.layout.mlflow_token)}
 
 
 def _process(site: Site, environment: Mapping[str, str], name: str, url: str, extra: dict[str, str]) -> ChildSpec:
@@ -112,6 +122,8 @@ def _mlflow(site: Site, environment: Mapping[str, str]) -> ChildSpec:
         "TIDEMILL_MLFLOW__DATABASE_URL": postgres.url(site.layout, "mlflow"),
         "TIDEMILL_MLFLOW__HOST": site.host,
         "TIDEMILL_MLFLOW__PORT": str(site.ports.mlflow),
+        "TIDEMILL_MLFLOW__API_URL": site.addresses.api,
+        **_mlflow_token(site),
     }
     return ChildSpec(
         name="mlflow",

@@ -17,9 +17,10 @@ from tidemill.auth.scopes import Scope
 from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.migrate import migrate
 from tidemill.kit.errors import Conflict, Unavailable
+from tidemill.kit.own_files import open_own, write_private
 from tidemill.platform import postgres
 from tidemill.platform.children import Child, ChildSpec
-from tidemill.platform.keys import ensure_key
+from tidemill.platform.keys import ensure_key, ensure_token
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports
@@ -69,7 +70,7 @@ async def platform(layout: Layout, wanted: Ports, host: str, observer: Observer)
 @contextlib.contextmanager
 def locked(layout: Layout) -> Iterator[IO[str]]:
     """Hold a data directory's lock. Raises Conflict while a platform, or a command that stands in for it, has it."""
-    with layout.lock.open("a+") as handle:
+    with os.fdopen(open_own(layout.lock, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -90,6 +91,7 @@ class _Supervisor:
 
     async def start(self) -> Started:
         layout = self._site.layout
+        ensure_token(layout.mlflow_token)
         user = await asyncio.to_thread(postgres.system_user)
         await asyncio.to_thread(postgres.prepare, layout, user)
         await self._launch([postgres.spec(layout, user, self._environment)])
@@ -160,6 +162,4 @@ class _Supervisor:
         return file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if file.exists() else ""
 
     def _write_addresses(self) -> None:
-        file = self._site.layout.addresses
-        file.with_suffix(".part").write_text(json.dumps(asdict(self._site.addresses)))
-        file.with_suffix(".part").replace(file)
+        write_private(self._site.layout.addresses, json.dumps(asdict(self._site.addresses)))

@@ -75,7 +75,9 @@ class MlflowSettings(Section):
     timeout_seconds: Seconds = 30
     """One request to MLflow."""
     token: SecretStr | None = None
-    """Bearer token sent to MLflow, where a proxy in front of it asks for one."""
+    """What the platform's own processes, and Nginx, show to MLflow; the MLflow server lets its bearer do everything."""
+    api_url: str = "http://127.0.0.1:8000"
+    """Where the MLflow server asks about the API keys of everybody else."""
     database_url: SecretStr | None = None
     """SQLAlchemy address of MLflow's own PostgreSQL database; only for what runs, migrates or backs up MLflow."""
     database_password: SecretStr | None = None
@@ -183,6 +185,8 @@ class RetentionSettings(Section):
 class ObservabilitySettings(Section):
     figures_seconds: Annotated[float, Field(ge=1)] = 15
     """How often the api reads the platform's figures (backlog, verdicts, what it depends on) for ``/metrics``."""
+    metrics_to: Literal["anyone", "this_machine"] = "anyone"
+    """Who may read ``/metrics``, which needs no key. `tidemill up` shows it to its own machine alone."""
     tls_address: Annotated[str | None, Field(pattern=r"^[^:\s]+:[0-9]+$")] = None
     """``host:port`` of the platform's own TLS server, whose certificate's expiry the api then shows."""
 

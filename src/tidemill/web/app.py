@@ -18,7 +18,7 @@ from tidemill.web.body_limit import BodyLimitMiddleware
 from tidemill.web.documentation import documentation_router
 from tidemill.web.health import Check, health_router
 from tidemill.web.last_answer import LastAnswerMiddleware
-from tidemill.web.metrics import HttpMetrics, metrics_router
+from tidemill.web.metrics import HttpMetrics, MetricsTo, metrics_router
 from tidemill.web.problems import MEDIA_TYPE, UnexpectedErrorMiddleware, install_problem_handlers
 from tidemill.web.request_id import RequestIdMiddleware
 
@@ -32,6 +32,7 @@ class WebConfig:
     title: str
     registry: CollectorRegistry
     max_body_bytes: int
+    metrics_to: MetricsTo = "anyone"
     introduction: str | None = None
     """What a reader of ``/docs`` should know before the routes; Markdown."""
     body_limit_exceptions: Sequence[tuple[str, int]] = ()
@@ -56,7 +57,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
         responses={"default": {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": "A problem"}},
     )
     app.include_router(health_router(config.checks, config.notices))
-    app.include_router(metrics_router(config.registry))
+    app.include_router(metrics_router(config.registry, config.metrics_to))
     app.include_router(documentation_router(config.title))
     for router in routers:
         app.include_router(router)

@@ -1,6 +1,9 @@
 """Prometheus metrics. Each process makes one registry in its main; nothing is global."""
 
-from fastapi import APIRouter, Response
+import ipaddress
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -13,6 +16,9 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from tidemill import __version__
+from tidemill.kit.errors import Forbidden
+
+MetricsTo = Literal["anyone", "this_machine"]
 
 _LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -49,11 +55,23 @@ class HttpMetrics:
         )
 
 
-def metrics_router(registry: CollectorRegistry) -> APIRouter:
+def metrics_router(registry: CollectorRegistry, metrics_to: MetricsTo = "anyone") -> APIRouter:
+    """``/metrics``, which needs no key: 403 for whoever ``metrics_to`` leaves out."""
     router = APIRouter(tags=["health"])
 
     @router.get("/metrics", operation_id="metrics_get", include_in_schema=False)
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
+        if metrics_to == "this_machine" and not _is_local(request):
+            raise Forbidden("metrics_local", "Metrics are shown on this machine alone: observability.metrics_to.")
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return router
+
+
+def _is_local(request: Request) -> bool:
+    try:
+        address = ipaddress.ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

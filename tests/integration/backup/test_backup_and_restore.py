@@ -7,13 +7,17 @@ import pytest
 
 from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, quiet, rows_of
 from tidemill.admin.work import Work
+from tidemill.auth.scopes import Scope
+from tidemill.auth.service import NewKey, create_key
 from tidemill.backup.create import create_backup
 from tidemill.backup.manifest import DamagedBackup, Manifest, decode_manifest, encode_manifest
 from tidemill.backup.sealing import Keys, new_identity, read_keys
 from tidemill.backup.target import object_key, refuse_overlap
 from tidemill.backup.verify import Finding, check_store
+from tidemill.db.engine import create_session_factory, transaction
+from tidemill.features.sessions import service as sessions
 from tidemill.kit.errors import Conflict, Invalid, NotFound, Refused
-from tidemill.settings.model import BackupSettings, ObjectStoreSettings, Settings
+from tidemill.settings.model import BackupSettings, ObjectStoreSettings, SessionSettings, Settings
 
 _LEDGER = "SELECT prediction_id, inputs::text, output::text FROM predictions ORDER BY prediction_id"
 _EXPERIMENTS = "SELECT name FROM experiments ORDER BY name"
@@ -263,3 +267,21 @@ async def test_moving_the_bucket_leaves_nothing_dangling(make_stack: MakeStack, 
     assert object_key(keys.bundle.removeprefix("bundles/").removesuffix(".tar")) in {
         entry.key async for entry in vault.target.objects()
     }
+
+
+@pytest.mark.parametrize("environment", ["local", "staging"])
+async def test_keys_and_sessions_hold_in_their_own_environment_alone(
+    make_stack: MakeStack, vault: Vault, environment: str
+) -> None:
+    stack = make_stack()
+    async with stack.engine() as engine, transaction(create_session_factory(engine)) as session:
+        _, token = await create_key(session, NewKey("ana", [Scope.ADMIN]), "local", None)
+        await sessions.begin(session, token, "local", SessionSettings())
+    await vault.back_up(stack)
+    empty = make_stack(empty=True)
+    settings = empty.settings.model_copy(update={"environment": environment})
+    elsewhere = type(empty)(settings, empty.tidemill, empty.mlflow, empty.store)
+    await vault.restore(elsewhere)
+    kept = environment == "local"
+    assert await rows_of(empty.tidemill, "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL") == [(int(kept),)]
+    assert await rows_of(empty.tidemill, "SELECT count(*) FROM sessions") == [(int(kept),)]

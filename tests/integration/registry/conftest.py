@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 
 from tests.integration.conftest import RunJobs
+from tests.integration.mlflow_server import MLFLOW_TOKEN, mlflow_settings
 from tests.integration.registry.models import register
 from tests.integration.registry.trained import Trained, people, upload
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.db.engine import SessionFactory
 from tidemill.db.tables.registry import ModelVersion
-from tidemill.settings.model import MlflowSettings, Settings
+from tidemill.settings.model import Settings
 
 Enrol = Callable[..., Awaitable[ModelVersion]]
 
@@ -54,8 +55,8 @@ def logged(mlflow_server: str) -> dict[str, str]:
     """Ids of the models: ``skops``, ``pickle``, ``booster``, ``python``, ``unsigned``, and the ``run`` of the first."""
     root = Path(__file__).parents[3]
     environment = os.environ | {
-        "MLFLOW_TRACKING_URI": mlflow_server, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(root),
-        "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_TRACKING_URI": mlflow_server, "MLFLOW_TRACKING_TOKEN": MLFLOW_TOKEN,
+        "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(root), "GIT_PYTHON_REFRESH": "quiet",
     }  # fmt: skip
     command = [sys.executable, "-m", "tests.integration.registry.log_models"]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, timeout=180, check=False)
@@ -69,4 +70,4 @@ def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     if "mlflow_server" not in request.fixturenames:
         return settings
     url = request.getfixturevalue("mlflow_server")
-    return settings.model_copy(update={"mlflow": MlflowSettings(url=url)})
+    return settings.model_copy(update={"mlflow": mlflow_settings(url)})

@@ -1,6 +1,7 @@
 """What commands print is what there is, and their options are taken wherever they stand."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_a_platform_of_somebody_else_is_told_as_such(monkeypatch: pytest.MonkeyP
     with pytest.raises(Invalid) as damaged:
         client()
     assert damaged.value.code == "addresses_damaged"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
+def test_a_platform_that_somebody_put_into_this_folder_is_not_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TIDEMILL_API_KEY", raising=False)
+    monkeypatch.setattr(state, "data_dir", tmp_path / "tidemill-data")
+    state.data_dir.mkdir()
+    for name, text in (("admin.key", "tm_local_planted"), ("addresses.json", '{"api": "http://elsewhere"}')):
+        (state.data_dir / name).write_text(text)
+    os.chown(state.data_dir, 4242, 4242)
+    with pytest.raises(Forbidden, match="another user"):
+        client()
 
 
 def test_an_input_that_is_named_like_an_answer_does_not_replace_it() -> None:

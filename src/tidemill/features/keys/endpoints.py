@@ -6,10 +6,11 @@ from fastapi import APIRouter, Depends, Query
 
 from tidemill.auth import service
 from tidemill.auth.principal import Principal
+from tidemill.auth.privileges import require_may_create
 from tidemill.auth.scopes import Scope
 from tidemill.deps import SessionDep, SettingsDep, require
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Forbidden, Invalid, Problem
+from tidemill.kit.errors import Invalid, Problem
 from tidemill.schemas.keys import Key, KeyCreate, KeyCreated
 from tidemill.schemas.page import Page, PageQuery, encode_token
 
@@ -19,11 +20,9 @@ KeysPrincipal = Annotated[Principal, Depends(require(Scope.KEYS_WRITE))]
 
 @router.post("", operation_id="keys_create", status_code=201)
 async def create(body: KeyCreate, session: SessionDep, settings: SettingsDep, principal: KeysPrincipal) -> KeyCreated:
-    """Create a key. Its token is in this answer and nowhere else; nobody can grant more than they hold."""
+    """Create a key. Its token is in this answer and nowhere else; nobody can grant more than they hold, nor longer."""
     scopes = _scopes(body.scopes)
-    for scope in scopes:
-        if scope not in principal.scopes and Scope.ADMIN not in principal.scopes:
-            raise Forbidden("scope_not_held", "A key can only grant scopes that it holds itself.")
+    require_may_create(principal, scopes, body.expires_at)
     if body.expires_at is not None and body.expires_at <= utc_now():
         raise Invalid("expiry_past", "The expiry lies in the past.", [Problem("/expires_at", "expiry_past", "Past.")])
     new = service.NewKey(body.name, scopes, body.expires_at)
@@ -33,7 +32,7 @@ async def create(body: KeyCreate, session: SessionDep, settings: SettingsDep, pr
 
 @router.get("", operation_id="keys_list")
 async def list_keys(page: Annotated[PageQuery, Query()], session: SessionDep, _principal: KeysPrincipal) -> Page[Key]:
-    """Keys, newest first, without their secrets."""
+    """Keys, newest first, without their secrets; those of others too, so that it is seen what there is."""
     found = await service.list_keys(session, page.page_size + 1, page.after_text())
     items = found[: page.page_size]
     more = encode_token([items[-1].id]) if len(found) > page.page_size else None
@@ -41,9 +40,12 @@ async def list_keys(page: Annotated[PageQuery, Query()], session: SessionDep, _p
 
 
 @router.post("/{key_id}:revoke", operation_id="keys_revoke")
-async def revoke(key_id: str, session: SessionDep, _principal: KeysPrincipal) -> Key:
-    """Revoke a key at once. 409 if it is revoked already."""
-    return Key.model_validate(await service.revoke_key(session, key_id))
+async def revoke(key_id: str, session: SessionDep, principal: KeysPrincipal) -> Key:
+    """Revoke a key at once. 403 for one with a scope that the caller's key lacks.
+
+    409 if it is revoked already, or the last valid one with the scope `admin`: that would lock everybody out.
+    """
+    return Key.model_validate(await service.revoke_key(session, key_id, principal))
 
 
 def _scopes(names: list[str]) -> list[Scope]:

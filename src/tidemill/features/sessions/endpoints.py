@@ -16,7 +16,7 @@ from tidemill.features.sessions.access import Access, Area, grafana_role, requir
 from tidemill.features.sessions.origin import own_path, require_same_origin, sign_in_path
 from tidemill.features.sessions.pages import sign_in_page, signed_in_page
 from tidemill.kit.errors import Forbidden, Unauthenticated
-from tidemill.settings.model import SessionSettings
+from tidemill.settings.model import Settings
 from tidemill.web.problems import problem_response
 
 COOKIE = "__Host-tidemill-session"
@@ -42,7 +42,7 @@ async def get_session(
     401 without a key or session, 403 without the scope for `area`.
     """
     try:
-        principal = await _principal(request, session, settings.session, access)
+        principal = await _principal(request, session, settings, access)
     except Unauthenticated as error:
         refused = problem_response(error, request)
         refused.headers["X-Tidemill-Sign-In"] = sign_in_path(x_original_uri)
@@ -86,7 +86,7 @@ async def sign_in(
     require_same_origin(request)
     path = own_path(back_to)
     try:
-        begun = await service.begin(session, key.strip(), settings.session)
+        begun = await service.begin(session, key.strip(), settings.environment, settings.session)
     except Unauthenticated:
         return sign_in_page(path, "This key is unknown, revoked or expired.", 401)
     except Forbidden as error:
@@ -114,13 +114,13 @@ async def show_sign_out() -> AnyResponse:
     return RedirectResponse("/sign-in", _SEE_OTHER)
 
 
-async def _principal(request: Request, session: AsyncSession, limits: SessionSettings, access: Access) -> Principal:
+async def _principal(request: Request, session: AsyncSession, settings: Settings, access: Access) -> Principal:
     """A key counts before a cookie, and only a cookie needs to be meant: browsers send it unasked."""
     if (authorization := request.headers.get("authorization")) is not None:
-        return await authenticate(session, token_of_header(authorization))
+        return await authenticate(session, token_of_header(authorization), settings.environment)
     token = request.cookies.get(COOKIE)
     if token is None:
         raise Unauthenticated("key_missing", "Sign in, or send an API key: Authorization: Bearer <key>.")
     if access is Access.WRITE:
         require_same_origin(request)
-    return await service.find(session, token, limits)
+    return await service.find(session, token, settings.session)

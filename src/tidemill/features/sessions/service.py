@@ -28,12 +28,12 @@ class BegunSession:
     principal: Principal
 
 
-async def begin(session: AsyncSession, key: str, limits: SessionSettings) -> BegunSession:
+async def begin(session: AsyncSession, key: str, environment: str, limits: SessionSettings) -> BegunSession:
     """A session of the holder of ``key``.
 
     Raises Unauthenticated for a key that is none, Forbidden for one that opens no console.
     """
-    principal = await authenticate(session, key)
+    principal = await authenticate(session, key, environment)
     if not consoles_of(principal):
         raise Forbidden("scope_missing", "The key opens no console: it lacks mlflow:read and dashboards:read.")
     now, token = utc_now(), secrets.token_urlsafe(_TOKEN_BYTES)
@@ -62,7 +62,7 @@ async def find(session: AsyncSession, token: str, limits: SessionSettings) -> Pr
     if now - row.seen_at > _SEEN_RESOLUTION:
         await queries.touch(session, digest, now)
         await record_use(session, key.id, now)
-    return Principal(key.id, key.name, frozenset(key.scopes))
+    return Principal(key.id, key.name, frozenset(key.scopes), key.expires_at)
 
 
 async def end(session: AsyncSession, token: str) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tidemill.settings.model import MlflowSettings, Settings
+from tests.integration.mlflow_server import mlflow_settings
+from tidemill.settings.model import Settings
 
 
 @pytest.fixture
 def settings(settings: Settings, mlflow_server: str) -> Settings:
-    return settings.model_copy(update={"mlflow": MlflowSettings(url=mlflow_server)})
+    return settings.model_copy(update={"mlflow": mlflow_settings(mlflow_server)})

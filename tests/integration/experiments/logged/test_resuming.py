@@ -11,9 +11,11 @@ from sqlalchemy import text
 from tests.integration.conftest import RunJobs
 from tests.integration.experiments.conftest import PushDataset
 from tests.integration.experiments.data import loans
+from tests.integration.mlflow_server import MLFLOW_TOKEN
 from tidemill.db.engine import SessionFactory, transaction
 
 RUNS = "/api/v1/training-runs"
+_AUTH = ("platform", MLFLOW_TOKEN)
 
 
 async def test_a_killed_search_keeps_its_trials_and_finishes_once(
@@ -55,8 +57,10 @@ async def _until_trials(api: httpx.AsyncClient, job_id: str, count: int) -> None
 
 def _parents(url: str, job_id: str) -> list[Any]:
     experiment = httpx.get(
-        f"{url}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "mortgages-good"}
+        f"{url}/api/2.0/mlflow/experiments/get-by-name",
+        params={"experiment_name": "mortgages-good"},
+        auth=_AUTH,
     ).json()["experiment"]["experiment_id"]
     mine = f"tags.`tidemill.job_id` = '{job_id}' and tags.`tidemill.trial` = 'none'"
     search = {"experiment_ids": [experiment], "filter": mine, "max_results": 10}
-    return list(httpx.post(f"{url}/api/2.0/mlflow/runs/search", json=search).json().get("runs", []))
+    return list(httpx.post(f"{url}/api/2.0/mlflow/runs/search", json=search, auth=_AUTH).json().get("runs", []))

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from tests.integration.conftest import RunJobs
 from tests.integration.experiments.conftest import PushDataset
 from tests.integration.experiments.data import loans
+from tests.integration.mlflow_server import MLFLOW_TOKEN
 from tidemill.adapters.bundles import unpack_bundle
 from tidemill.adapters.model_loading import load_model
 from tidemill.adapters.object_store import ObjectStore
@@ -89,19 +90,20 @@ async def check_served_model(
 
 
 def check_mlflow(url: str, run: dict[str, Any]) -> None:
-    got = httpx.get(f"{url}/api/2.0/mlflow/runs/get", params={"run_id": run["mlflow_run_id"]}).json()["run"]
-    metrics = {metric["key"]: metric["value"] for metric in got["data"]["metrics"]}
-    assert metrics["roc_auc"] == run["metrics"]["roc_auc"]["value"]
-    assert metrics["roc_auc.low"] == run["metrics"]["roc_auc"]["low"]
-    tags = {tag["key"]: tag["value"] for tag in got["data"]["tags"]}
-    assert (tags["tidemill.dataset"], tags["tidemill.job_id"]) == ("loans", run["job_id"])
-    assert got["info"]["run_name"] == f"{run['candidate']} on loans:1"
-    assert got["inputs"]["dataset_inputs"][0]["dataset"]["name"] == "loans"
-    assert len(got["outputs"]["model_outputs"]) == 1
-    search = {"experiment_ids": [got["info"]["experiment_id"]], "max_results": 100}
-    runs = httpx.post(f"{url}/api/2.0/mlflow/runs/search", json=search).json()["runs"]
-    assert len(runs) == 1 + run["trials"]
-    versions = httpx.get(f"{url}/api/2.0/mlflow/model-versions/search", params={"filter": "name = 'loans-good'"})
-    assert [version["run_id"] for version in versions.json()["model_versions"]] == [run["mlflow_run_id"]]
-    model = httpx.get(f"{url}/api/2.0/mlflow/registered-models/get", params={"name": "loans-good"}).json()
-    assert model["registered_model"]["aliases"] == [{"alias": "champion", "version": "1"}]
+    with httpx.Client(base_url=url, auth=("platform", MLFLOW_TOKEN)) as http:
+        got = http.get("/api/2.0/mlflow/runs/get", params={"run_id": run["mlflow_run_id"]}).json()["run"]
+        metrics = {metric["key"]: metric["value"] for metric in got["data"]["metrics"]}
+        assert metrics["roc_auc"] == run["metrics"]["roc_auc"]["value"]
+        assert metrics["roc_auc.low"] == run["metrics"]["roc_auc"]["low"]
+        tags = {tag["key"]: tag["value"] for tag in got["data"]["tags"]}
+        assert (tags["tidemill.dataset"], tags["tidemill.job_id"]) == ("loans", run["job_id"])
+        assert got["info"]["run_name"] == f"{run['candidate']} on loans:1"
+        assert got["inputs"]["dataset_inputs"][0]["dataset"]["name"] == "loans"
+        assert len(got["outputs"]["model_outputs"]) == 1
+        search = {"experiment_ids": [got["info"]["experiment_id"]], "max_results": 100}
+        runs = http.post("/api/2.0/mlflow/runs/search", json=search).json()["runs"]
+        assert len(runs) == 1 + run["trials"]
+        versions = http.get("/api/2.0/mlflow/model-versions/search", params={"filter": "name = 'loans-good'"})
+        assert [version["run_id"] for version in versions.json()["model_versions"]] == [run["mlflow_run_id"]]
+        model = http.get("/api/2.0/mlflow/registered-models/get", params={"name": "loans-good"}).json()
+        assert model["registered_model"]["aliases"] == [{"alias": "champion", "version": "1"}]

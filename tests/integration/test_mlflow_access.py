@@ -1,0 +1,165 @@
+"""Nobody reaches MLflow without a key, on any of its routes, and the platform's own processes do without the api."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+
+from tests.integration.conftest import MakeKey
+from tests.integration.mlflow_server import MLFLOW_TOKEN, mlflow_api_port, mlflow_settings
+from tidemill.adapters.mlflow_rest import MlflowRest
+from tidemill.api.main import build
+from tidemill.auth.scopes import Scope
+from tidemill.features.sessions.access import Access
+from tidemill.kit.errors import Unavailable
+from tidemill.platform.mlflow_access import access_to
+from tidemill.settings.model import MlflowSettings, ObjectStoreSettings, Settings
+from tidemill.web.server import server_config
+
+_LIST_ROUTES = """
+from mlflow.server import app as flask
+from mlflow.server.fastapi_app import app
+for rule in flask.url_map.iter_rules():
+    for method in rule.methods: print(method, rule.rule)
+for path, methods in app.openapi()["paths"].items():
+    for method in methods: print(method.upper(), path)
+"""
+_LOG_A_RUN = """
+import mlflow, os, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+mlflow.set_experiment("of-a-notebook")
+with mlflow.start_run() as run:
+    mlflow.log_metric("auc", 0.9)
+    mlflow.log_text("first", "notes/text.txt")
+    mlflow.pyfunc.log_model(name="model", python_model=lambda model_input: model_input, pip_requirements=[])
+found = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="notes", dst_path=str(folder))
+assert (pathlib.Path(found) / "text.txt").read_text() == "first"
+print(run.info.run_id)
+"""
+_ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/access/file.bin"
+
+
+@pytest.fixture
+async def api_of_mlflow(settings: Settings, tmp_path: str) -> AsyncIterator[None]:
+    """The api where MLflow looks for it."""
+    own = settings.model_copy(update={"object_store": ObjectStoreSettings(url=f"file://{tmp_path}/objects")})
+    server = uvicorn.Server(server_config(build(own), "127.0.0.1", mlflow_api_port()))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    async with asyncio.timeout(20):
+        while not server.started:
+            await asyncio.sleep(0.02)
+    yield
+    server.should_exit = True
+    await asyncio.to_thread(thread.join, 20)
+
+
+def _routes() -> list[tuple[str, str]]:
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", _LIST_ROUTES], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    lines = {line for line in done.stdout.splitlines() if re.match(r"[A-Z]+ /", line)}
+    filled = {(line.split(" ", 1)[0], re.sub(r"[<{][^>}]*[>}]", "x", line.split(" ", 1)[1])) for line in lines}
+    return sorted((method, path) for method, path in filled if path != "/health")
+
+
+def test_no_route_of_mlflow_is_open_and_no_write_is_done_for_a_reader(mlflow_server: str) -> None:
+    routes = _routes()
+    assert len(routes) > 400
+    reader = {"Authorization": f"Bearer {MLFLOW_TOKEN}", "X-Tidemill-Access": "read"}
+    writes = 0
+    with httpx.Client(base_url=mlflow_server, timeout=30) as http:
+        for method, path in routes:
+            assert http.request(method, path).status_code == 401, (method, path)
+            if access_to(method, path) is Access.WRITE:
+                writes += 1
+                assert http.request(method, path, headers=reader).status_code == 403, (method, path)
+        assert http.get("/health").status_code == 200
+        assert http.post("/health").status_code == 401
+        assert http.get("/no/such/route").status_code == 401
+        browser = http.get("/")
+    assert writes > 150
+    assert browser.headers["www-authenticate"].startswith("Basic ")
+    assert not {method for method, path in routes if access_to(method, path) is Access.READ} & {
+        "PUT",
+        "PATCH",
+        "DELETE",
+    }
+
+
+@pytest.mark.usefixtures("api_of_mlflow")
+async def test_a_key_does_in_mlflow_what_its_scopes_say_until_it_is_revoked(
+    mlflow_server: str, make_key: MakeKey, api: httpx.AsyncClient
+) -> None:
+    writer, reader = await make_key(Scope.MLFLOW_WRITE), await make_key(Scope.MLFLOW_READ)
+    stranger = await make_key(Scope.PREDICT)
+    async with httpx.AsyncClient(base_url=mlflow_server, timeout=30) as http:
+
+        async def ask(key: str, method: str, path: str, content: bytes | None = None) -> int:
+            answer = await http.request(method, path, content=content, auth=("anybody", key))
+            return answer.status_code
+
+        assert await ask(writer, "PUT", _ARTIFACT, b"first") == 200
+        assert await ask(reader, "PUT", _ARTIFACT, b"second") == 403
+        assert await ask(stranger, "GET", _ARTIFACT) == 403
+        assert (await http.get(_ARTIFACT, headers={"Authorization": f"Bearer {reader}"})).content == b"first"
+        search = await http.post(
+            "/api/2.0/mlflow/experiments/search", json={"max_results": 1}, auth=("anybody", reader)
+        )
+        assert search.status_code == 200
+        foreign = {"Origin": "https://elsewhere", "Sec-Fetch-Site": "cross-site"}
+        planted = await http.put(_ARTIFACT, content=b"x", auth=("anybody", writer), headers=foreign)
+        assert planted.status_code == 403
+        keys = (await api.get("/api/v1/keys")).json()["items"]
+        ids = {tuple(key["scopes"]): key["id"] for key in keys}
+        await api.post(f"/api/v1/keys/{ids['mlflow:write',]}:revoke")
+        deadline = time.monotonic() + 10
+        while await ask(writer, "PUT", _ARTIFACT, b"third") != 401:
+            assert time.monotonic() < deadline
+        assert (await http.get(_ARTIFACT, auth=("anybody", reader))).content != b"second"
+
+
+async def test_without_the_api_keys_wait_and_the_platforms_own_processes_go_on(
+    mlflow_server: str, make_key: MakeKey
+) -> None:
+    search = "/api/2.0/mlflow/experiments/search?max_results=1"
+    async with httpx.AsyncClient(base_url=mlflow_server, timeout=30) as http:
+        waiting = await http.get(search, auth=("anybody", await make_key(Scope.MLFLOW_WRITE)))
+        assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "2")
+        assert (await http.get(search, auth=("platform", MLFLOW_TOKEN))).status_code == 200
+
+
+async def test_a_token_that_mlflow_does_not_know_is_told_to_whoever_runs_the_platform(mlflow_server: str) -> None:
+    wrong = MlflowSettings.model_validate({"url": mlflow_server, "token": "token-of-before"})
+    async with MlflowRest(wrong) as mlflow:
+        with pytest.raises(Unavailable, match="token"):
+            await mlflow.get("experiments/search", max_results=1)
+        with pytest.raises(Unavailable, match="token"):
+            await mlflow.version()
+        assert not await mlflow.healthy()
+    async with MlflowRest(mlflow_settings(mlflow_server)) as mlflow:
+        assert await mlflow.healthy()
+
+
+@pytest.mark.usefixtures("api_of_mlflow")
+async def test_a_notebook_logs_a_run_with_a_model_by_its_key(
+    mlflow_server: str, make_key: MakeKey, tmp_path: str
+) -> None:
+    environment = {
+        **os.environ, "MLFLOW_TRACKING_URI": mlflow_server, "MLFLOW_TRACKING_TOKEN": await make_key(Scope.MLFLOW_WRITE),
+        "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet",
+    }  # fmt: skip
+    command = [sys.executable, "-c", _LOG_A_RUN, str(tmp_path)]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
