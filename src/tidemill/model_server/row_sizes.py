@@ -37,7 +37,7 @@ def checked_texts_bytes(table: InputTable, columns: Columns, signature: Sequence
     if max(rows, default=0) > MAX_ROW_BYTES:
         wrong = [row for row, size in enumerate(rows) if size > MAX_ROW_BYTES]
         raise rows_too_large([table.place(row, _largest(sizes, row)) for row in wrong])
-    return _TEXT_COPIES * sum(rows)
+    return _TEXT_COPIES * int(sum(rows))
 
 
 def rows_too_large(places: Sequence[str]) -> TooLarge:
