@@ -5,13 +5,17 @@ are read, one after another, for the columns that are wanted. Field numbers are 
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tidemill.kit.thrift_compact import I32, LIST, STRUCT, CompactReader, Damaged
 
+ReadAt = Callable[[int, int], bytes]
+"""Bytes from an offset on, at most so many."""
 _MAGIC = b"PAR1"
-_TAIL_BYTES = 8
-_MOST_SCHEMA_ELEMENTS = 10_000
+_HEADER_BYTES = (2**9, 2**16, 2**24)
+TAIL_BYTES = 8
+_MOST_SCHEMA_ELEMENTS = 100_000
 _DEEPEST_SCHEMA = 32
 _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _BIT_PACKED, _DELTA_BINARY, _RLE_DICTIONARY, _STREAM_SPLIT = 0, 2, 3, 4, 5, 8, 9
@@ -34,16 +38,16 @@ class Page:
 
 def check_footer(tail: bytes, max_bytes: int) -> int:
     """The size of the footer, from the last eight bytes of a file. Raises Damaged; OverflowError past ``max_bytes``."""
-    if len(tail) != _TAIL_BYTES or tail[4:] != _MAGIC:
+    if len(tail) != TAIL_BYTES or tail[4:] != _MAGIC:
         raise Damaged
     size = int(struct.unpack("<I", tail[:4])[0])
     if size > max_bytes:
         raise OverflowError
-    return size + _TAIL_BYTES
+    return size + TAIL_BYTES
 
 
 def check_schema(footer: bytes) -> None:
-    """Raises Damaged for a schema of more than 10,000 elements or 32 levels, which decoders build by recursion."""
+    """Raises Damaged for a schema of more than 100,000 elements or 32 levels, which decoders build by recursion."""
     reader = CompactReader(footer)
     for number, kind in reader.fields():
         if number == 2 and kind == LIST:
@@ -80,24 +84,36 @@ def _children(reader: CompactReader) -> int:
     return children
 
 
-def read_pages(content: bytes, start: int, size_bytes: int, max_pages: int) -> list[Page]:
-    """The pages of a column chunk of ``content``. Raises Damaged, OverflowError beyond ``max_pages``."""
+def read_pages(read: ReadAt, start: int, size_bytes: int, max_pages: int) -> list[Page]:
+    """The pages of the column chunk at ``start``. Raises Damaged, OverflowError beyond ``max_pages``."""
     end = start + size_bytes
-    if start < 0 or size_bytes < 0 or end > len(content):
+    if start < 0 or size_bytes < 0:
         raise Damaged
-    view = memoryview(content)[:end]
     pages: list[Page] = []
     at = start
     while at < end:
         if len(pages) == max_pages:
             raise OverflowError
-        reader = CompactReader(view, at)
-        page, packed_bytes = _page(reader)
+        page, header_bytes, packed_bytes = _page_at(read, at, end)
         pages.append(page)
-        at = reader.at + packed_bytes
+        at += header_bytes + packed_bytes
     if at != end:
         raise Damaged
     return pages
+
+
+def _page_at(read: ReadAt, at: int, end: int) -> tuple[Page, int, int]:
+    """A header may hold a value of any length, as the smallest of its page; few do."""
+    for most_bytes in _HEADER_BYTES:
+        reader = CompactReader(read(at, min(most_bytes, end - at)))
+        try:
+            page, packed_bytes = _page(reader)
+        except Damaged:
+            if most_bytes == _HEADER_BYTES[-1]:
+                raise
+        else:
+            return page, reader.at, packed_bytes
+    raise Damaged
 
 
 def _page(reader: CompactReader) -> tuple[Page, int]:

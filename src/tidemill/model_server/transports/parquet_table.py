@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge, Unsupported
-from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, Page, check_footer, check_schema, read_pages
+from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, TAIL_BYTES, Page, check_footer, check_schema, read_pages
 from tidemill.kit.signatures import Column
 from tidemill.kit.thrift_compact import Damaged
 
@@ -29,7 +29,6 @@ _MOST_PAGES = 20_000
 _VALUE_BYTES = 64
 _TEXT_COPIES = 5
 """Of a page of texts: unpacked, told apart, gathered, as an array and as objects of Python."""
-_TAIL_BYTES = 8
 
 
 class ParquetTable:
@@ -62,11 +61,11 @@ class ParquetTable:
 
 
 def _open(content: bytes, take: Take) -> pq.ParquetFile:
-    size = check_footer(content[-_TAIL_BYTES:], _MOST_FOOTER_BYTES)
+    size = check_footer(content[-TAIL_BYTES:], _MOST_FOOTER_BYTES)
     if size > len(content):
         raise Damaged
     take(_FOOTER_GROWTH * size)
-    check_schema(content[-size:-_TAIL_BYTES])
+    check_schema(content[-size:-TAIL_BYTES])
     return _opened(content)
 
 
@@ -119,7 +118,7 @@ def _take_pages(content: bytes, file: pq.ParquetFile, leaves: list[int], take: T
 def _pages(content: bytes, chunk: Any, max_pages: int) -> list[Page]:
     offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
     start = min((offset for offset in offsets if offset), default=-1)
-    return read_pages(content, start, chunk.total_compressed_size, max_pages)
+    return read_pages(lambda at, size: content[at : at + size], start, chunk.total_compressed_size, max_pages)
 
 
 def _check_encodings(pages: list[Page], path: str) -> None:
