@@ -1,10 +1,9 @@
 """Parquet and Arrow IPC (Feather). Rows are numbered from 1."""
 
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -12,21 +11,21 @@ import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge
 from tidemill.kit.limits import MAX_DATASET_ROWS
-from tidemill.kit.parquet_pages import TAIL_BYTES, Page, check_footer, check_schema, read_pages
+from tidemill.kit.parquet_pages import TAIL_BYTES, check_footer, check_schema
 from tidemill.kit.thrift_compact import Damaged
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.arrow_sizes import batch_sizes
 from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.parquet_groups import RowGroup, texts_of
 from tidemill.training.ingest.row_lengths import slices
 from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _MOST_ROWS = 2**15
-_MOST_PAGES = 10_000_000
-_PAGE_COPIES = 4
-"""Of a page: packed, unpacked, as an array, and in part as a batch."""
+_LONGEST_SHARE = 8
+"""Of the free memory, what a batch may take if every row of it is as long as any can be."""
 _FOOTER_GROWTH = 16
 _BATCH_SHARE = 0.6
 _ASSUMED_CELL_BYTES = 16
@@ -115,50 +114,21 @@ class ParquetSource(_TypedSource):
         return schema
 
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
-        """Group by group, the pages of each looked at before one is unpacked; texts with a dictionary stay in it."""
-        with self._open() as plain, self._open(read_dictionary=_with_dictionary(plain)) as file:
+        """Group by group, the pages of each looked at before one is unpacked."""
+        limits = self._limits
+        with self._path.open("rb") as stream, self._open() as file, self._open(read_dictionary=texts_of(file)) as coded:
             total, done = max(1, file.metadata.num_rows), 0
-            for group in range(file.metadata.num_row_groups):
-                rows = self._rows_at_once(self._row_bytes(file, group))
-                for batch in file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
+            for number in range(file.metadata.num_row_groups):
+                group = RowGroup(stream, coded, number)
+                group.check_pages(limits.free_bytes)
+                longest = max(1, limits.free_bytes // _LONGEST_SHARE // max(1, group.longest_row_bytes()))
+                rows = min(longest, self._rows_at_once(group.dense_row_bytes()))
+                for batch in file.iter_batches(batch_size=rows, row_groups=[number], use_threads=False):
                     done += batch.num_rows
                     yield batch, done / total
 
     def _open(self, **options: Any) -> Any:
         return pq.ParquetFile(self._path, buffer_size=2**16, pre_buffer=False, **options)
-
-    def _row_bytes(self, file: Any, group: int) -> int:
-        """Of one row in memory, by the densest page of each column. Raises TooLarge for a page that does not fit."""
-        metadata, row_bytes = file.metadata.row_group(group), 0
-        with self._path.open("rb") as stream:
-            for column in range(metadata.num_columns):
-                pages = _pages(stream, metadata.column(column))
-                if _PAGE_COPIES * max((page.size_bytes for page in pages), default=0) > self._limits.free_bytes:
-                    name = metadata.column(column).path_in_schema
-                    raise TooLarge("page_too_large", f"A page of the column {name} does not fit into memory.")
-                density = (page.size_bytes // max(1, page.value_count) for page in pages if not page.is_dictionary)
-                row_bytes += max(density, default=0)
-        return row_bytes
-
-
-def _with_dictionary(file: Any) -> list[str]:
-    """Columns of texts that any group keeps in a dictionary."""
-    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-    leaves = [file.schema.column(index) for index in range(len(file.schema))]
-    return [
-        leaf.path
-        for index, leaf in enumerate(leaves)
-        if leaf.physical_type == "BYTE_ARRAY" and any(group.column(index).has_dictionary_page for group in groups)
-    ]
-
-
-def _pages(stream: IO[bytes], chunk: Any) -> list[Page]:
-    def read(at: int, size_bytes: int) -> bytes:
-        return os.pread(stream.fileno(), size_bytes, at)
-
-    offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
-    start = min((offset for offset in offsets if offset), default=-1)
-    return read_pages(read, start, chunk.total_compressed_size, _MOST_PAGES)
 
 
 def _check_rows(row_count: int) -> None:

@@ -51,14 +51,18 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
         return path, compression
     target = scratch / "decompressed"
     try:
-        most_bytes = min(limit_bytes, max(_SURELY_UNPACKED_BYTES, _MOST_GROWTH * path.stat().st_size))
         with path.open("rb") as raw, target.open("wb") as out:
-            _copy(_unpacked(raw, compression), out, most_bytes)
+            _copy(_unpacked(raw, compression), out, most_unpacked_bytes(path.stat().st_size, limit_bytes))
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
         raise Invalid("file_damaged", f"The {compression} data is damaged or cut short.") from None
     except OSError as error:
         raise _of_disk(error) from error
     return target, compression
+
+
+def most_unpacked_bytes(size_bytes: int, limit_bytes: int) -> int:
+    """What a compressed file of ``size_bytes`` may become."""
+    return min(limit_bytes, max(_SURELY_UNPACKED_BYTES, _MOST_GROWTH * size_bytes))
 
 
 def _unpacked(raw: IO[bytes], compression: Compression) -> Iterator[bytes]:
