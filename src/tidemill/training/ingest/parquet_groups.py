@@ -50,8 +50,8 @@ class RowGroup:
         names = [self._coded.schema.column(index).path for index in self._with_dictionary()]
         batches = self._coded.iter_batches(batch_size=1, row_groups=[self._number], columns=names, use_threads=False)
         first = next(batches, None) if names else None
-        shown = set() if first is None else set(first.schema.names)  # a nested one is a path, and refused later
-        known = {name: _longest(first.column(name)) for name in names if name in shown}
+        columns = {} if first is None else dict(zip(first.schema.names, first.columns, strict=True))
+        known = {name: _longest(columns[name]) for name in names if name in columns}  # a nested one is refused later
         return sum(self._longest(index, known) for index in self._with_dictionary())
 
     def _longest(self, index: int, known: dict[str, int]) -> int:
