@@ -8,6 +8,7 @@ from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
 from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.deps import ApiServices, IntakeMetrics
+from tidemill.kit.limits import MAX_SEGMENT_BYTES
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
 
@@ -23,7 +24,6 @@ Predictions are asked of the model server, whose own `/docs` describes them.
 - **Repeating** a creating `POST` is safe with an `Idempotency-Key`: the same key and body get the same answer.
 - **Times** are RFC 3339 in UTC; every metric of a model comes with the ends of its interval.
 """
-_LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
 _SIGN_IN = ("/sign-in", "/sign-out")
 """Forms of a browser, which has a cookie and no key."""
 _NOT_IDEMPOTENT_BY_KEY = (
@@ -52,7 +52,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
         metrics_to=services.settings.observability.metrics_to,
         body_limit_exceptions=(
             (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
-            (r"/api/v1/ledger/segments", _LEDGER_SEGMENT_MAX_BYTES),
+            (r"/api/v1/ledger/segments", MAX_SEGMENT_BYTES),
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
         ),
         checks={"database": database_answers},

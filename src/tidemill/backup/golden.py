@@ -15,19 +15,21 @@ from tidemill.kit.clock import utc_now
 
 _SPAN = timedelta(days=90)
 _MOST_RECENT = 5_000
+_MOST_ROW_BYTES = 2**20
+"""Larger rows are left out of the sample: they prove no more, and a backup keeps the ledger itself."""
 _DEPLOYMENTS = text("SELECT name FROM deployments ORDER BY name LIMIT 1000")
 _ROWS = text("""
-    SELECT deployment, model_name, model_version, prediction_id, inputs, output FROM (
+    SELECT deployment, model_name, model_version, prediction_id, inputs::text AS inputs, output::text AS output FROM (
         SELECT *, row_number() OVER (
             PARTITION BY model_name, model_version ORDER BY predicted_at DESC, prediction_id DESC) AS position
         FROM (
             SELECT deployment, model_name, model_version, prediction_id, predicted_at,
-                   inputs::text AS inputs, output::text AS output
+                   inputs, output
             FROM predictions WHERE deployment = :deployment AND predicted_at >= :since
             ORDER BY predicted_at DESC, prediction_id DESC LIMIT :most_recent
         ) AS recent
     ) AS numbered
-    WHERE position <= :rows AND EXISTS (
+    WHERE position <= :rows AND octet_length(inputs::text) + octet_length(output::text) <= :most_bytes AND EXISTS (
         SELECT 1 FROM model_versions v
         WHERE v.model_name = numbered.model_name AND v.number = numbered.model_version AND v.deleted_at IS NULL)
     ORDER BY model_name, model_version, position
@@ -60,6 +62,7 @@ async def write_sample(connection: AsyncConnection, rows_each: int, path: Path) 
                 "since": utc_now() - _SPAN,
                 "most_recent": _MOST_RECENT,
                 "rows": rows_each,
+                "most_bytes": _MOST_ROW_BYTES,
             }
             for row in await connection.execute(_ROWS, values):
                 out.write(_line(row) + "\n")

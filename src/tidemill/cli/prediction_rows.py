@@ -17,6 +17,8 @@ from tidemill.kit.signatures import INVALID, Column, value_of_text
 
 Row = dict[str, Any]
 _MAX_PROBLEMS = 20
+_BATCH_BYTES = 8 * 2**20
+_CELL_BYTES = 24
 _DELIMITERS = ",;\t|"
 _SAMPLE_CHARACTERS = 64 * 1024
 _NDJSON = frozenset({".ndjson", ".jsonl"})
@@ -31,13 +33,18 @@ class RowFile:
     columns: Sequence[Column]
 
     def batches(self, size: int) -> Iterator[list[Row]]:
-        """Raises Invalid naming up to 20 cells of a batch that do not fit, before any row of it is sent."""
+        """At most ``size`` rows each, and fewer where they are long: a request has a limit.
+
+        Raises Invalid naming up to 20 cells of a batch that do not fit, before any row of it is sent."""
         batch: list[Row] = []
+        batch_bytes = 0
         for row in self._rows():
-            batch.append(row)
-            if len(batch) == size:
+            row_bytes = sum(len(value) if isinstance(value, str) else _CELL_BYTES for value in row.values())
+            if batch and (len(batch) == size or batch_bytes + row_bytes > _BATCH_BYTES):
                 yield batch
-                batch = []
+                batch, batch_bytes = [], 0
+            batch.append(row)
+            batch_bytes += row_bytes
         if batch:
             yield batch
 

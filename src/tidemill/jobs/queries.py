@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut, cut_entities
 from tidemill.db.tables.jobs import Job, JobLog
 from tidemill.jobs.states import JobStatus
 from tidemill.schemas.jobs import JobFilter
@@ -51,15 +52,16 @@ async def lock_run(session: AsyncSession, job_id: str, attempt: int) -> Job | No
     return await session.scalar(statement)
 
 
-async def page(session: AsyncSession, wanted: JobFilter, limit: int, before_id: str | None) -> Sequence[Job]:
+async def page(session: AsyncSession, wanted: JobFilter, page_size: int, before_id: str | None) -> Cut[Job]:
     """Newest first; ids are sorted by creation."""
-    statement = select(Job).order_by(Job.id.desc()).limit(limit)
+    statement = select(Job).order_by(Job.id.desc())
     if before_id is not None:
         statement = statement.where(Job.id < before_id)
     for column, value in ((Job.status, wanted.status), (Job.kind, wanted.kind), (Job.subject, wanted.subject)):
         if value is not None:
             statement = statement.where(column == value)
-    return (await session.scalars(statement)).all()
+    large = (Job.payload, Job.progress, Job.result, Job.error)
+    return await cut_entities(session, statement, large, page_size)
 
 
 async def logs_after(session: AsyncSession, job_id: str, after_seq: int, limit: int) -> Sequence[JobLog]:

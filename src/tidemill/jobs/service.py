@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut
 from tidemill.db.tables.jobs import Job, JobLog
 from tidemill.jobs import lifecycle, queries
 from tidemill.jobs.delivery import deliver
@@ -114,11 +115,9 @@ async def get(session: AsyncSession, job_id: str) -> Job:
     return job
 
 
-async def list_page(
-    session: AsyncSession, wanted: JobFilter, limit: int, before_id: str | None = None
-) -> Sequence[Job]:
-    """At most ``limit`` jobs, newest first, older than ``before_id``."""
-    return await queries.page(session, wanted, limit, before_id)
+async def list_page(session: AsyncSession, wanted: JobFilter, page_size: int, before_id: str | None = None) -> Cut[Job]:
+    """At most ``page_size`` jobs, newest first, older than ``before_id``."""
+    return await queries.page(session, wanted, page_size, before_id)
 
 
 async def logs(session: AsyncSession, job_id: str, after_seq: int = 0, limit: int = 500) -> Sequence[JobLog]:

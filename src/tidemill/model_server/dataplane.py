@@ -8,12 +8,21 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tidemill.kit.errors import Invalid, TidemillError, TooLarge, Unavailable
+from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge, Unavailable
 from tidemill.model_server.idempotency import RequestKey
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel
 from tidemill.model_server.params import checked_params
-from tidemill.model_server.recording import Asker, PredictedRows, ledger_lines, output_rows, prediction_ids
+from tidemill.model_server.recording import (
+    Asker,
+    PredictedRows,
+    TooLargeToRecord,
+    ledger_lines,
+    output_rows,
+    prediction_ids,
+)
+from tidemill.model_server.request_memory import MemoryShare
+from tidemill.model_server.row_sizes import checked_texts_bytes, rows_bytes, rows_too_large
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.tables import InputTable
 from tidemill.model_server.validation import Columns, validate
@@ -35,6 +44,8 @@ class PredictionQuery:
     table: InputTable
     params: Mapping[str, Any] | None
     asker: Asker
+    memory: MemoryShare
+    """Claimed from before anything is made of the rows."""
     key: RequestKey | None = None
     """Of a request that may be sent more than once."""
 
@@ -50,7 +61,8 @@ class DataPlane:
         """Predict every row with one model version, and answer only when all rows are in the ledger.
 
         Raises NotFound for an unknown deployment, Invalid for input that does not fit the signature (every place, no
-        values), TooLarge for too many rows, Unavailable while there is no model, too much waits or the ledger is full,
+        values) and for an answer of the model that is too large to record, TooLarge for too many rows and for rows
+        (each named) that are too large, Unavailable while there is no model, too much waits or the ledger is full,
         DeadlineExceeded when the model takes too long.
         """
         self._check_size(query.table.row_count)
@@ -73,7 +85,8 @@ class DataPlane:
     async def _predict(self, served: ServedModel, query: PredictionQuery) -> PredictedRows:
         params = checked_params(query.params, served.params)
         cells = query.table.row_count * len(served.columns)
-        columns = await _run(cells, lambda: validate(query.table, served.columns))
+        query.memory.take(rows_bytes(query.table.row_count, served.columns, len(served.spec.classes or ())))
+        columns = await _run(cells, lambda: _checked(served, query))
         with child_span("model predict"):
             outputs = await served.runtime.predict(columns, params)
         rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query))
@@ -97,6 +110,12 @@ def _labels(served: ServedModel) -> tuple[str, str, str]:
     return served.spec.name, served.spec.model_name, str(served.spec.model_version)
 
 
+def _checked(served: ServedModel, query: PredictionQuery) -> Columns:
+    columns = validate(query.table, served.columns)
+    query.memory.take(checked_texts_bytes(query.table, columns, served.columns))
+    return columns
+
+
 def _recorded(
     served: ServedModel, outputs: ModelOutputs, columns: Columns, query: PredictionQuery
 ) -> tuple[PredictedRows, bytes]:
@@ -105,8 +124,19 @@ def _recorded(
         made, moment = _ids(served, answers, query)
         rows = PredictedRows(served.spec, made, moment, answers)
         return rows, ledger_lines(rows, columns, query.asker)
+    except TooLargeToRecord as error:
+        raise _unrecordable(error, columns, query) from None
     except (TypeError, ValueError) as error:
         raise Unavailable("prediction_unrecordable", "The model's answer cannot be written as JSON.") from error
+
+
+def _unrecordable(error: TooLargeToRecord, columns: Columns, query: PredictionQuery) -> Invalid:
+    """The caller's row, or the model's answer."""
+    place = query.table.place(error.row, next(iter(columns), ""))
+    if not error.is_output:
+        return rows_too_large([place])
+    problem = Problem(place, "prediction_too_large", "What the model answers to this row is too large to be recorded.")
+    return Invalid("prediction_too_large", "The model's answer is too large to be recorded.", [problem])
 
 
 def _ids(served: ServedModel, answers: list[Any], query: PredictionQuery) -> tuple[list[str], datetime]:

@@ -28,6 +28,7 @@ from tidemill.model_server.ledger.writer import LedgerLimits, LedgerWriter
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable
 from tidemill.model_server.problems import install_inference_problems
+from tidemill.model_server.request_memory import RequestMemory, RequestMemoryMiddleware
 from tidemill.model_server.runtimes.base import Runtime
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelOrder
 from tidemill.model_server.runtimes.inprocess import InProcessRuntime, ModelThreads
@@ -65,6 +66,7 @@ class ModelServer:
         self._control_plane = ControlPlane(settings.api_url, settings.key.get_secret_value())
         self._claim_state()
         self._threads = ModelThreads.create(settings.threads, settings.predict_timeout_seconds)
+        self.request_memory = RequestMemory(settings.request_memory_bytes)
         self._build_ledger()
         self._build_sync()
         data_plane = DataPlane(self._models, self._writer, self._metrics, settings.max_rows)
@@ -150,6 +152,8 @@ class ModelServer:
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.ledger_limit_bytes.set(self._settings.ledger_max_bytes)
+        metrics.request_memory_limit_bytes.set(self.request_memory.limit_bytes)
+        metrics.request_memory_bytes.set_function(lambda: self.request_memory.used_bytes)
         metrics.ledger_waiting_bytes.set_function(lambda: self._writer.waiting_bytes)
         metrics.ledger_oldest_unshipped_seconds.set_function(self._oldest_seconds)
         metrics.ledger_rejected_rows.set_function(lambda: self._shipper.rejected_rows)
@@ -205,7 +209,10 @@ def create_app(server: ModelServer, settings: Settings) -> FastAPI:
         metrics_to=settings.observability.metrics_to,
         checks=server.checks(),
         notices=server.notices(),
-        inner_middleware=[Middleware(KeyFirstMiddleware)],
+        inner_middleware=[
+            Middleware(KeyFirstMiddleware),
+            Middleware(RequestMemoryMiddleware, memory=server.request_memory),
+        ],
     )
     app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving

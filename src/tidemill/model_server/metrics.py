@@ -45,6 +45,14 @@ class ServingMetrics:
 
     def _look_at_state(self, registry: CollectorRegistry) -> None:
         """Gauges that read their value when they are asked for; main says from where."""
+        self.request_memory_bytes = Gauge(
+            "tidemill_request_memory_bytes", "Claimed by the requests that are being answered.", registry=registry
+        )
+        self.request_memory_limit_bytes = Gauge(
+            "tidemill_request_memory_limit_bytes",
+            "Requests are refused rather than answered with more memory.",
+            registry=registry,
+        )
         self.ledger_waiting_bytes = Gauge(
             "tidemill_ledger_waiting_bytes", "Recorded on disk and not shipped yet.", registry=registry
         )

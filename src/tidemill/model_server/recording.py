@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from tidemill.kit import ids
+from tidemill.kit.limits import MAX_RECORD_BYTES, MAX_ROW_BYTES
 from tidemill.model_server.ledger.lines import encode
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.validation import Columns
@@ -78,8 +79,17 @@ class PredictedRows:
     outputs: Sequence[Any]
 
 
+class TooLargeToRecord(Exception):
+    """``row``: the first one, from 0. is_output: because of what the model answered."""
+
+    def __init__(self, row: int, is_output: bool) -> None:
+        super().__init__()
+        self.row = row
+        self.is_output = is_output
+
+
 def ledger_lines(rows: PredictedRows, columns: Columns, asker: Asker) -> bytes:
-    """The lines that go to the ledger. NaN is written as null."""
+    """The lines that go to the ledger. NaN is written as null. Raises TooLargeToRecord."""
     spec, names = rows.spec, list(columns)
     shared = {
         "predicted_at": rows.predicted_at.isoformat(timespec="milliseconds"),
@@ -90,16 +100,19 @@ def ledger_lines(rows: PredictedRows, columns: Columns, asker: Asker) -> bytes:
         "principal": asker.principal,
     }
     values = zip(*columns.values(), strict=True)
-    return b"".join(
-        encode(
-            orjson.dumps(
-                {
-                    "prediction_id": prediction_id,
-                    **shared,
-                    "inputs": dict(zip(names, inputs, strict=True)),
-                    "output": output,
-                }
-            )
-        )
-        for prediction_id, inputs, output in zip(rows.prediction_ids, values, rows.outputs, strict=True)
-    )
+    lines = bytearray()
+    for row, (made, inputs, output) in enumerate(zip(rows.prediction_ids, values, rows.outputs, strict=True)):
+        record = {"prediction_id": made, **shared, "inputs": dict(zip(names, inputs, strict=True)), "output": output}
+        line = orjson.dumps(record)
+        _check_size(line, row, output)
+        lines += encode(line)
+    return bytes(lines)
+
+
+def _check_size(line: bytes, row: int, output: Any) -> None:
+    """JSON may be several times as large as the values in it: a control character takes six bytes."""
+    if len(line) <= MAX_ROW_BYTES:
+        return
+    is_output = len(orjson.dumps(output)) > MAX_ROW_BYTES
+    if is_output or len(line) > MAX_RECORD_BYTES:
+        raise TooLargeToRecord(row, is_output)

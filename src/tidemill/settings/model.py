@@ -126,6 +126,9 @@ class ModelServerSettings(Section):
     """Largest request body."""
     max_rows: PositiveInt = 100_000
     """Most rows in one prediction request."""
+    request_memory_bytes: Annotated[int, Field(ge=2**26)] = 1536 * 2**20
+    """What all requests that are being answered may take together, estimated before it is taken; each one at most half.
+    The process takes its libraries and models beside it."""
     predict_timeout_seconds: Seconds = 60
     """Longest one prediction request may take in the model."""
     ledger_max_bytes: PositiveInt = 10 * 2**30

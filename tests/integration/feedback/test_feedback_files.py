@@ -95,7 +95,8 @@ async def test_faults_are_named_by_row_and_column_and_earlier_batches_stay(
         (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "feedback_invalid"),
         (b"[1]\n", NDJSON, 422, "feedback_invalid"),
         (b"{}\n", NDJSON, 422, "feedback_invalid"),
-        (b"x" * (2 << 20), NDJSON, 413, "feedback_row_too_long"),
+        (b"x" * (17 << 20), NDJSON, 413, "feedback_row_too_long"),
+        (b"[" + b"[]," * 1_000_000, NDJSON, 413, "feedback_row_too_long"),
         (b"prediction_id,truth\n", {"content-type": "image/png"}, 415, "feedback_type_unsupported"),
     ],
 )

@@ -103,6 +103,30 @@ def _write_wide_parquet(path: Path) -> int:
     return 8_000
 
 
+def _repeating_batches(rows: int) -> Iterator[pa.RecordBatch]:
+    """Texts of 50,000 characters that the file holds once: first a short one for many rows, then the long ones."""
+    texts = pa.array(["short", *(_TEXT[index:][:50_000] for index in range(9))])
+    for start in range(0, rows, 4_000):
+        numbers = range(start, start + 4_000)
+        indices = pa.array([0 if number < 1_000 else number % 10 for number in numbers], pa.int32())
+        columns = [pa.array(numbers), pa.DictionaryArray.from_arrays(indices, texts)]
+        yield pa.RecordBatch.from_arrays(columns, names=["id", "text"])
+
+
+def _write_repeating_parquet(path: Path) -> int:
+    table = pa.Table.from_batches(_repeating_batches(8_000))
+    pq.write_table(table, path, store_schema=False)
+    return table.num_rows
+
+
+def _write_repeating_arrow(path: Path) -> int:
+    batches = list(_repeating_batches(8_000))
+    with pa.ipc.new_file(path, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return 8_000
+
+
 def _ingest(source: Path, folder: Path) -> Any:
     for name in ("parts", "scratch"):
         (folder / name).mkdir()
@@ -117,8 +141,26 @@ def _ingest(source: Path, folder: Path) -> Any:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its peak from /proc")
 @pytest.mark.parametrize(
     "write",
-    [_write_csv, _write_gzipped_csv, _write_ndjson, _write_wide_csv, _write_wide_ndjson, _write_wide_parquet],
-    ids=["csv", "gzip", "ndjson", "wide csv", "wide ndjson", "wide parquet"],
+    [
+        _write_csv,
+        _write_gzipped_csv,
+        _write_ndjson,
+        _write_wide_csv,
+        _write_wide_ndjson,
+        _write_wide_parquet,
+        _write_repeating_parquet,
+        _write_repeating_arrow,
+    ],
+    ids=[
+        "csv",
+        "gzip",
+        "ndjson",
+        "wide csv",
+        "wide ndjson",
+        "wide parquet",
+        "repeating parquet",
+        "repeating arrow",
+    ],
 )
 def test_resident_memory_stays_below_the_limit(write: Callable[[Path], int], tmp_path: Path) -> None:
     source = tmp_path / "big"

@@ -41,10 +41,9 @@ _UPLOAD_BODY = {
 @router.get("", operation_id="datasets_list")
 async def list_datasets(page: PageDep, session: SessionDep, _principal: Reader) -> Page[wire.Dataset]:
     """Datasets by name."""
-    found = await queries.datasets_page(session, page.page_size + 1, page.after_text())
-    items = found[: page.page_size]
-    more = encode_token([items[-1].dataset.name]) if len(found) > page.page_size else None
-    return Page[wire.Dataset](items=[views.dataset_view(item) for item in items], next_page_token=more)
+    found = await queries.datasets_page(session, page.page_size, page.after_text())
+    more = encode_token([found.items[-1].dataset.name]) if found.more else None
+    return Page[wire.Dataset](items=[views.dataset_view(item) for item in found.items], next_page_token=more)
 
 
 @router.get("/{name}", operation_id="datasets_get")
@@ -120,10 +119,9 @@ async def list_versions(
 ) -> Page[wire.VersionSummary]:
     """Ready versions, newest first. 404 if there is none."""
     await service.get_version(session, name)
-    found = await queries.versions_page(session, name, page.page_size + 1, page.after_number())
-    items = list(found[: page.page_size])
-    more = encode_token([items[-1].number or 0]) if len(found) > page.page_size else None
-    return Page[wire.VersionSummary](items=[views.summary_view(item) for item in items], next_page_token=more)
+    found = await queries.versions_page(session, name, page.page_size, page.after_number())
+    more = encode_token([found.items[-1].number or 0]) if found.more else None
+    return Page[wire.VersionSummary](items=[views.summary_view(item) for item in found.items], next_page_token=more)
 
 
 @router.get("/{name}/versions/{number}", operation_id="datasets_versions_get")

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from tidemill.db.pages import Cut, cut_entities, cut_rows
 from tidemill.db.tables.datasets import Dataset, DatasetPin, DatasetVersion
 from tidemill.db.tables.jobs import Job
 from tidemill.features.datasets.states import VersionState
@@ -16,6 +17,7 @@ from tidemill.jobs.states import FINAL
 from tidemill.kit import ids
 
 _READY = DatasetVersion.state == VersionState.READY
+_MOST_NUMBERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ async def version(session: AsyncSession, name: str, number: int | None) -> Datas
     return (await session.scalars(query.order_by(DatasetVersion.number.desc()).limit(1))).one_or_none()
 
 
-async def datasets_page(session: AsyncSession, limit: int, after: str | None) -> list[Listed]:
+async def datasets_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[Listed]:
     """By name; only datasets with a ready version."""
     newest = (
         select(DatasetVersion.dataset_id, func.max(DatasetVersion.number).label("number"), func.count().label("count"))
@@ -68,10 +70,11 @@ async def datasets_page(session: AsyncSession, limit: int, after: str | None) ->
         .join(DatasetVersion, (DatasetVersion.dataset_id == Dataset.id) & (DatasetVersion.number == newest.c.number))
         .options(defer(DatasetVersion.profile))
         .order_by(Dataset.name)
-        .limit(limit)
     )
-    rows = await session.execute(query if after is None else query.where(Dataset.name > after))
-    return [Listed(dataset, latest, count) for dataset, latest, count in rows]
+    query = query if after is None else query.where(Dataset.name > after)
+    large = (Dataset.contract, DatasetVersion.table_schema, DatasetVersion.warnings, DatasetVersion.parts)
+    found = await cut_rows(session, query, large, page_size)
+    return Cut([Listed(*row) for row in found.items], found.more)
 
 
 async def dataset(session: AsyncSession, name: str) -> Listed | None:
@@ -83,14 +86,22 @@ async def dataset(session: AsyncSession, name: str) -> Listed | None:
     return Listed(found, latest, await session.scalar(count) or 0)
 
 
-async def versions_page(session: AsyncSession, name: str, limit: int, before: int | None) -> Sequence[DatasetVersion]:
+async def numbers(session: AsyncSession, name: str) -> list[int]:
+    """Of the ready versions, newest first."""
+    query = select(DatasetVersion.number).where(DatasetVersion.dataset_name == name, _READY)
+    found = await session.scalars(query.order_by(DatasetVersion.number.desc()).limit(_MOST_NUMBERS))
+    return [number for number in found if number is not None]
+
+
+async def versions_page(session: AsyncSession, name: str, page_size: int, before: int | None) -> Cut[DatasetVersion]:
     """Ready versions, newest first, without their profiles."""
     query = (
         select(DatasetVersion).where(DatasetVersion.dataset_name == name, _READY).options(defer(DatasetVersion.profile))
     )
     if before is not None:
         query = query.where(DatasetVersion.number < before)
-    return (await session.scalars(query.order_by(DatasetVersion.number.desc()).limit(limit))).all()
+    large = (DatasetVersion.table_schema, DatasetVersion.warnings, DatasetVersion.parts)
+    return await cut_entities(session, query.order_by(DatasetVersion.number.desc()), large, page_size)
 
 
 async def dependents(session: AsyncSession, version_id: str, limit: int = 100) -> list[str]:

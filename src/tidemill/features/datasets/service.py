@@ -209,7 +209,7 @@ async def delete_all(session: AsyncSession, name: str) -> int:
     """Delete every version; all or none. Raises as `delete`."""
     newest = await get_version(session, name)
     await queries.lock(session, newest.dataset_id)
-    numbers = [version.number for version in await queries.versions_page(session, name, 10_000, None)]
+    numbers = await queries.numbers(session, name)
     for number in numbers:
         assert number is not None
         await delete(session, name, number)

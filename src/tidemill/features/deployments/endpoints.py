@@ -38,9 +38,9 @@ async def apply(
 @router.get("", operation_id="deployments_list")
 async def list_deployments(page: Paging, session: SessionDep, _principal: Reader) -> Page[Deployment]:
     """Deployments by name."""
-    found = await service.list_resolved(session, page.page_size + 1, page.after_text())
-    items = [_shown(row, version) for row, version in found[: page.page_size]]
-    more = encode_token([items[-1].name]) if len(found) > page.page_size else None
+    found = await service.resolved_page(session, page.page_size, page.after_text())
+    items = [_shown(row, version) for row, version in found.items]
+    more = encode_token([items[-1].name]) if found.more else None
     return Page[Deployment](items=items, next_page_token=more)
 
 

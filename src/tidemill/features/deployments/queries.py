@@ -8,6 +8,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut, cut_rows
 from tidemill.db.tables.deployments import Deployment, DeploymentEvent, ModelServer
 from tidemill.db.tables.registry import Model, ModelAlias, ModelVersion
 
@@ -30,6 +31,14 @@ def _resolving() -> Select[Deployment, ModelVersion]:
 
 async def _rows(session: AsyncSession, query: Select[Deployment, ModelVersion]) -> list[Resolved]:
     return [(deployment, version) for deployment, version in await session.execute(query)]
+
+
+async def resolved_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[Resolved]:
+    """By name, those after the name ``after``."""
+    query = _resolving().order_by(Deployment.name)
+    query = query if after is None else query.where(Deployment.name > after)
+    found = await cut_rows(session, query, (ModelVersion.signature, ModelVersion.classes), page_size)
+    return Cut([(row[0], row[1]) for row in found.items], found.more)
 
 
 async def resolved(session: AsyncSession, limit: int, after: str | None = None) -> list[Resolved]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut
 from tidemill.db.tables.deployments import Deployment, DeploymentEvent, ModelServer
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.deployments import queries
@@ -67,6 +68,11 @@ async def get_resolved(session: AsyncSession, name: str) -> queries.Resolved:
 async def list_resolved(session: AsyncSession, limit: int, after: str | None = None) -> list[queries.Resolved]:
     """By name, those after the name ``after``."""
     return await queries.resolved(session, limit, after)
+
+
+async def resolved_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[queries.Resolved]:
+    """A page for people; by name, those after the name ``after``."""
+    return await queries.resolved_page(session, page_size, after)
 
 
 async def delete(session: AsyncSession, name: str, who: str) -> None:

@@ -47,9 +47,9 @@ async def list_runs(
     query: Annotated[RunListQuery, Query()], session: SessionDep, _principal: Reader
 ) -> Page[TrainingRun]:
     """Runs, newest first."""
-    found = await service.list_runs(session, query.filter(), query.page_size + 1, query.after_text())
-    items = [TrainingRun.model_validate(_fields(run, job)) for run, job in found[: query.page_size]]
-    more = encode_token([items[-1].id]) if len(found) > query.page_size else None
+    found = await service.list_runs(session, query.filter(), query.page_size, query.after_text())
+    items = [TrainingRun.model_validate(_fields(run, job)) for run, job in found.items]
+    more = encode_token([items[-1].id]) if found.more else None
     return Page[TrainingRun](items=items, next_page_token=more)
 
 

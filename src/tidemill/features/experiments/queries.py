@@ -5,6 +5,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
+from tidemill.db.pages import Cut, cut_rows
 from tidemill.db.tables.experiments import Experiment, Run, RunMetric
 from tidemill.db.tables.jobs import Job
 from tidemill.kit import ids
@@ -32,17 +33,19 @@ async def run_and_job(session: AsyncSession, run_id: str) -> tuple[Run, Job | No
 
 
 async def runs_page(
-    session: AsyncSession, wanted: RunFilter, limit: int, before_id: str | None
-) -> list[tuple[Run, Job | None]]:
+    session: AsyncSession, wanted: RunFilter, page_size: int, before_id: str | None
+) -> Cut[tuple[Run, Job | None]]:
     """Newest first."""
-    query = select(Run, Job).outerjoin(Job, Job.id == Run.job_id).order_by(Run.id.desc()).limit(limit)
+    query = select(Run, Job).outerjoin(Job, Job.id == Run.job_id).order_by(Run.id.desc())
     if wanted.name is not None:
         query = query.where(Run.experiment_name == wanted.name)
     if wanted.dataset is not None:
         query = query.where(Run.dataset_name == wanted.dataset)
     if before_id is not None:
         query = query.where(Run.id < before_id)
-    return [(row[0], row[1]) for row in await session.execute(query)]
+    large = (Run.options, Run.metrics, Run.figures, Job.payload, Job.progress, Job.result, Job.error)
+    found = await cut_rows(session, query, large, page_size)
+    return Cut([(row[0], row[1]) for row in found.items], found.more)
 
 
 async def newest_metric(session: AsyncSession, experiment_id: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut
 from tidemill.db.tables.datasets import DatasetVersion
 from tidemill.db.tables.experiments import Experiment, Run
 from tidemill.db.tables.jobs import Job
@@ -98,10 +99,10 @@ async def get_run(session: AsyncSession, run_id: str) -> tuple[Run, Job | None]:
 
 
 async def list_runs(
-    session: AsyncSession, wanted: RunFilter, limit: int, before_id: str | None
-) -> list[tuple[Run, Job | None]]:
-    """At most ``limit`` runs, newest first, older than ``before_id``."""
-    return await queries.runs_page(session, wanted, limit, before_id)
+    session: AsyncSession, wanted: RunFilter, page_size: int, before_id: str | None
+) -> Cut[tuple[Run, Job | None]]:
+    """At most ``page_size`` runs, newest first, older than ``before_id``."""
+    return await queries.runs_page(session, wanted, page_size, before_id)
 
 
 async def leaderboard(

@@ -9,13 +9,16 @@ from datetime import datetime
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit import ids
 from tidemill.kit.errors import Invalid, Problem, TooLarge, Unsupported
+from tidemill.kit.limits import MAX_ROW_BYTES
 from tidemill.schemas.feedback import FeedbackFileQuery, is_truth
 
 CSV_TYPES = frozenset({"text/csv", "text/tab-separated-values"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/jsonlines", "application/x-jsonlines"})
-MAX_ROW_CHARACTERS = 2**20
+MAX_ROW_CHARACTERS = MAX_ROW_BYTES
 _DELIMITERS = ",;\t|"
 _BATCH_ROWS = 5_000
+_MOST_MEMBERS = 1_000_000
+"""Of a row of NDJSON: each takes up to a hundred bytes, however few it is written with."""
 
 FileRow = ToldTruth | Problem | None
 """None is a row without a truth: predictions whose truth is not known yet."""
@@ -26,20 +29,24 @@ class LineSplitter:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._rest = ""
+        self._rest: list[str] = []
         self._lines = 0
 
     def feed(self, data: bytes, *, final: bool = False) -> list[str]:
         try:
-            text = self._rest + self._decoder.decode(data, final)
+            text = self._decoder.decode(data, final)
         except UnicodeDecodeError:
             raise Invalid("feedback_not_utf8", f"The file is not UTF-8 text (near row {self._lines + 1}).") from None
-        lines = text.split("\n")
-        self._rest = "" if final else lines.pop()
+        lines: list[str] = []
+        if final or "\n" in text:
+            lines = "".join([*self._rest, text]).split("\n")
+            text = "" if final else lines.pop()
+            self._rest.clear()
+        self._rest.append(text)
         if final and lines[-1] == "":
             lines.pop()
         self._lines += len(lines)
-        if len(self._rest) > MAX_ROW_CHARACTERS:
+        if sum(map(len, self._rest)) > MAX_ROW_CHARACTERS:
             raise TooLarge("feedback_row_too_long", f"Row {self._lines + 1} has over {MAX_ROW_CHARACTERS} characters.")
         return lines
 
@@ -64,6 +71,8 @@ class NdjsonRows:
 
     def _read_line(self, line: str) -> FileRow:
         place = f"row {self._row}"
+        if sum(map(line.count, "[{,")) > _MOST_MEMBERS:
+            raise TooLarge("feedback_row_too_long", f"Row {self._row} has over {_MOST_MEMBERS} members.")
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -86,6 +95,8 @@ class CsvRows:
         self._query = query
         self._row = 0
         self._open: list[str] = []
+        self._open_characters = 0
+        self._is_quoted = False
         self._delimiter = ","
         self._width = 0
         self._places: tuple[int, int, int | None] | None = None
@@ -94,14 +105,15 @@ class CsvRows:
         rows: list[FileRow] = []
         for line in lines:
             self._open.append(line)
-            if '"' in line or len(self._open) > 1:
-                record = "\n".join(self._open)
-                if len(record) > MAX_ROW_CHARACTERS:
-                    raise TooLarge("feedback_row_too_long", f"Row {self._row + 1} has a quote that never closes.")
-                if record.count('"') % 2:
-                    continue  # a line break inside quotes
+            self._open_characters += len(line) + 1
+            self._is_quoted ^= line.count('"') % 2 == 1
+            if self._open_characters > MAX_ROW_CHARACTERS:
+                raise TooLarge("feedback_row_too_long", f"Row {self._row + 1} is too long, or a quote never closes.")
+            if self._is_quoted:
+                continue  # a line break inside quotes
             rows.extend(self._read_record("\n".join(self._open)))
             self._open.clear()
+            self._open_characters = 0
         return rows
 
     def close(self) -> list[FileRow]:

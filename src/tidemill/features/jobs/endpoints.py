@@ -26,10 +26,9 @@ _MAX_SEQ = 2**63 - 1
 @router.get("", operation_id="jobs_list")
 async def list_jobs(query: Annotated[JobListQuery, Query()], session: SessionDep, _principal: Reader) -> Page[Job]:
     """Jobs, newest first."""
-    found = await service.list_page(session, query, query.page_size + 1, query.after_text())
-    items = found[: query.page_size]
-    more = encode_token([items[-1].id]) if len(found) > query.page_size else None
-    return Page[Job](items=[Job.model_validate(job) for job in items], next_page_token=more)
+    found = await service.list_page(session, query, query.page_size, query.after_text())
+    more = encode_token([found.items[-1].id]) if found.more else None
+    return Page[Job](items=[Job.model_validate(job) for job in found.items], next_page_token=more)
 
 
 @router.get("/{job_id}", operation_id="jobs_get")

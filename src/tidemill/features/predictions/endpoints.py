@@ -46,14 +46,14 @@ async def list_predictions(
 ) -> Page[Prediction]:
     """Predictions of a deployment in a span of time (by default the last day), newest first.
 
-    404 for a name under which nothing was ever served.
+    A page ends early where its rows are large. 404 for a name under which nothing was ever served.
     """
-    found = await service.page(session, wanted, wanted.page_size + 1, _position(wanted))
-    items = [Prediction.model_validate(row) for row in found[: wanted.page_size]]
+    found = await service.page(session, wanted, _position(wanted))
+    items = [Prediction.model_validate(row) for row in found.items]
     if not items:
         await deployments.history(session, wanted.deployment, limit=1, before=None)  # tells an unknown name
     more = None
-    if len(found) > wanted.page_size:
+    if found.more:
         more = encode_token([items[-1].predicted_at.isoformat(), items[-1].prediction_id])
     return Page[Prediction](items=items, next_page_token=more)
 

@@ -13,6 +13,7 @@ from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.kit import ids
+from tidemill.kit.limits import PAGE_BYTES
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 """Between the moment in an id and the row's ``predicted_at``."""
@@ -29,10 +30,17 @@ _WINDOW = """
 """
 _COUNT = text(f"SELECT count(*) FROM predictions WHERE {_WINDOW}")  # noqa: S608 - a constant
 _READ = text(f"""
-    SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
-    WHERE {_WINDOW} AND (predicted_at, prediction_id) > (:after_time, :after_id)
-    AND right(prediction_id, {_SAMPLE_DIGITS}) < :sample_end
-    ORDER BY predicted_at, prediction_id LIMIT :limit
+    SELECT prediction_id, predicted_at, model_name, model_version, output FROM (
+        SELECT batch.*, sum(octet_length(output::text)) OVER (
+            ORDER BY predicted_at, prediction_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM (
+            SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
+            WHERE {_WINDOW} AND (predicted_at, prediction_id) > (:after_time, :after_id)
+            AND right(prediction_id, {_SAMPLE_DIGITS}) < :sample_end
+            ORDER BY predicted_at, prediction_id LIMIT :limit
+        ) AS batch
+    ) AS measured
+    WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES} ORDER BY predicted_at, prediction_id
 """)  # noqa: S608 - a constant
 
 
@@ -101,7 +109,10 @@ async def count(session: AsyncSession, window: LedgerWindow) -> int:
 
 
 async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> list[LedgerRow]:
-    """The next rows of ``window`` by (predicted_at, prediction_id). An id ends in random digits: they sample."""
+    """The next rows of ``window`` by (predicted_at, prediction_id); fewer than the limit where outputs are large.
+
+    An id ends in random digits: they sample.
+    """
     after = sampling.after or (window.since, "")
     values = _values(window) | {
         "after_time": after[0],

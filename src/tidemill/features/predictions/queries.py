@@ -1,12 +1,12 @@
 """SQL of the ledger's rows as people read them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut, cut_entities
 from tidemill.db.tables.predictions import Prediction
 
 
@@ -21,8 +21,8 @@ class Span:
 
 
 async def page(
-    session: AsyncSession, span: Span, limit: int, before: tuple[datetime, str] | None
-) -> Sequence[Prediction]:
+    session: AsyncSession, span: Span, page_size: int, before: tuple[datetime, str] | None
+) -> Cut[Prediction]:
     """Newest first, those before the position ``before``."""
     query = select(Prediction).where(
         Prediction.deployment == span.deployment,
@@ -34,7 +34,7 @@ async def page(
     if before is not None:
         query = query.where(tuple_(Prediction.predicted_at, Prediction.prediction_id) < before)
     newest_first = query.order_by(Prediction.predicted_at.desc(), Prediction.prediction_id.desc())
-    return (await session.scalars(newest_first.limit(limit))).all()
+    return await cut_entities(session, newest_first, (Prediction.inputs, Prediction.output), page_size)
 
 
 async def get(session: AsyncSession, prediction_id: str, predicted_at: datetime) -> Prediction | None:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from tidemill.kit import ids
+from tidemill.kit.limits import MAX_RECORD_BYTES
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas.serving import RejectedRow
 
@@ -45,7 +46,7 @@ def read_lines(lines: Iterable[bytes], now: datetime) -> tuple[list[IncomingRow]
         try:
             rows.append(_row(number, line, now))
         except _Unusable as unusable:
-            rejected.append(RejectedRow(line=number, code="ledger_row_invalid", detail=str(unusable)))
+            rejected.append(RejectedRow(line=number, code=unusable.code, detail=str(unusable)))
     return rows, rejected
 
 
@@ -57,8 +58,14 @@ def days_of(rows: Sequence[IncomingRow]) -> set[datetime]:
 class _Unusable(Exception):
     """Says what is wrong, never the value."""
 
+    def __init__(self, detail: str, code: str = "ledger_row_invalid") -> None:
+        super().__init__(detail)
+        self.code = code
+
 
 def _row(number: int, line: bytes, now: datetime) -> IncomingRow:
+    if len(line) > MAX_RECORD_BYTES:
+        raise _Unusable(f"The line is longer than {MAX_RECORD_BYTES} bytes.", "ledger_row_too_large")
     try:
         body = orjson.loads(line)
         if _LONG_NUMBER.search(line):

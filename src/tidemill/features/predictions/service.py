@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.engine import SessionFactory
+from tidemill.db.pages import Cut
 from tidemill.db.tables.predictions import Prediction
 from tidemill.features.predictions import ledger, partitions, queries
 from tidemill.features.predictions.ledger import LedgerRow, LedgerWindow, Sampling, Source
@@ -45,10 +46,10 @@ async def get(session: AsyncSession, prediction_id: str) -> Prediction:
 
 
 async def page(
-    session: AsyncSession, wanted: PredictionListQuery, limit: int, before: tuple[datetime, str] | None
-) -> Sequence[Prediction]:
+    session: AsyncSession, wanted: PredictionListQuery, before: tuple[datetime, str] | None
+) -> Cut[Prediction]:
     """Newest first. Raises Invalid for an empty or too long span of time."""
-    return await queries.page(session, _span(wanted), limit, before)
+    return await queries.page(session, _span(wanted), wanted.page_size, before)
 
 
 async def make_partitions(sessions: SessionFactory, now: datetime) -> int:

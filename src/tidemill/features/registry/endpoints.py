@@ -29,10 +29,9 @@ PageDep = Annotated[PageQuery, Query()]
 @router.get("", operation_id="models_list")
 async def list_models(page: PageDep, session: SessionDep, _principal: Reader) -> Page[wire.ModelSummary]:
     """Models by name, each with its aliases and its champion."""
-    found = await queries.models_page(session, page.page_size + 1, page.after_text())
-    items = list(found[: page.page_size])
-    more = encode_token([items[-1].name]) if len(found) > page.page_size else None
-    return Page[wire.ModelSummary](items=await views.summaries(session, items), next_page_token=more)
+    found = await queries.models_page(session, page.page_size, page.after_text())
+    more = encode_token([found.items[-1].name]) if found.more else None
+    return Page[wire.ModelSummary](items=await views.summaries(session, found.items), next_page_token=more)
 
 
 @router.get("/{name}", operation_id="models_get")
@@ -47,10 +46,9 @@ async def list_versions(
 ) -> Page[wire.ModelVersion]:
     """Versions that were not deleted, newest first."""
     model = await service.get_model(session, name)
-    found = await queries.versions_page(session, model.id, page.page_size + 1, page.after_number())
-    items = list(found[: page.page_size])
-    more = encode_token([items[-1].number]) if len(found) > page.page_size else None
-    return Page[wire.ModelVersion](items=await views.version_views(session, items), next_page_token=more)
+    found = await queries.versions_page(session, model.id, page.page_size, page.after_number())
+    more = encode_token([found.items[-1].number]) if found.more else None
+    return Page[wire.ModelVersion](items=await views.version_views(session, found.items), next_page_token=more)
 
 
 @router.post("/{name}/versions:import", operation_id="models_versions_import", status_code=202)
@@ -83,9 +81,9 @@ async def list_decisions(
 ) -> Page[wire.GateDecision]:
     """What the gate decided, newest first, with every number it looked at."""
     model = await service.get_model(session, name)
-    found = await queries.decisions_page(session, model.id, page.version, page.page_size + 1, page.after_text())
-    items = [wire.GateDecision.model_validate(row) for row in found[: page.page_size]]
-    more = encode_token([items[-1].id]) if len(found) > page.page_size else None
+    found = await queries.decisions_page(session, model.id, page.version, page.page_size, page.after_text())
+    items = [wire.GateDecision.model_validate(row) for row in found.items]
+    more = encode_token([items[-1].id]) if found.more else None
     return Page[wire.GateDecision](items=items, next_page_token=more)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut, cut_entities
 from tidemill.db.tables.registry import (
     AliasEvent,
     GateDecision,
@@ -15,7 +16,10 @@ from tidemill.db.tables.registry import (
     ModelVersion,
     ModelVersionPin,
 )
+from tidemill.features.registry.states import CHAMPION
 from tidemill.kit import ids
+
+_LARGE = (ModelVersion.signature, ModelVersion.classes, ModelVersion.metrics, ModelVersion.warnings)
 
 
 async def model_named(session: AsyncSession, name: str) -> Model | None:
@@ -33,11 +37,15 @@ async def create_model_if_missing(session: AsyncSession, name: str, policy: dict
     await session.execute(insert(Model).values(row).on_conflict_do_nothing(index_elements=["name"]))
 
 
-async def models_page(session: AsyncSession, limit: int, after: str | None) -> Sequence[Model]:
-    query = select(Model).order_by(Model.name).limit(limit)
+async def models_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[Model]:
+    """By name; what is shown of each is mostly its champion."""
+    query = select(Model).order_by(Model.name)
+    query = query.outerjoin(ModelAlias, (ModelAlias.model_id == Model.id) & (ModelAlias.alias == CHAMPION))
+    here = (ModelVersion.model_id == Model.id) & (ModelVersion.number == ModelAlias.number)
+    query = query.outerjoin(ModelVersion, here)
     if after is not None:
         query = query.where(Model.name > after)
-    return (await session.scalars(query)).all()
+    return await cut_entities(session, query, _LARGE, page_size)
 
 
 async def version(session: AsyncSession, model_id: str, number: int) -> ModelVersion | None:
@@ -58,12 +66,12 @@ async def version_of_job(session: AsyncSession, job_id: str) -> ModelVersion | N
     return await session.scalar(select(ModelVersion).where(ModelVersion.job_id == job_id))
 
 
-async def versions_page(session: AsyncSession, model_id: str, limit: int, before: int | None) -> Sequence[ModelVersion]:
+async def versions_page(session: AsyncSession, model_id: str, page_size: int, before: int | None) -> Cut[ModelVersion]:
     """Newest first, without deleted ones."""
     query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.deleted_at.is_(None))
     if before is not None:
         query = query.where(ModelVersion.number < before)
-    return (await session.scalars(query.order_by(ModelVersion.number.desc()).limit(limit))).all()
+    return await cut_entities(session, query.order_by(ModelVersion.number.desc()), _LARGE, page_size)
 
 
 async def deleted_numbers(session: AsyncSession, model_id: str) -> set[int]:
@@ -175,15 +183,16 @@ async def decision_about(
 
 
 async def decisions_page(
-    session: AsyncSession, model_id: str, number: int | None, limit: int, before_id: str | None
-) -> Sequence[GateDecision]:
+    session: AsyncSession, model_id: str, number: int | None, page_size: int, before_id: str | None
+) -> Cut[GateDecision]:
     """Newest first."""
     query = select(GateDecision).where(GateDecision.model_id == model_id)
     if number is not None:
         query = query.where(GateDecision.number == number)
     if before_id is not None:
         query = query.where(GateDecision.id < before_id)
-    return (await session.scalars(query.order_by(GateDecision.id.desc()).limit(limit))).all()
+    large = (GateDecision.policy, GateDecision.checks, GateDecision.comparisons, GateDecision.reasons)
+    return await cut_entities(session, query.order_by(GateDecision.id.desc()), large, page_size)
 
 
 async def pin(session: AsyncSession, version_id: str, dependent: str) -> None:

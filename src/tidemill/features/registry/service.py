@@ -184,7 +184,7 @@ async def _ask_mirror(session: AsyncSession, model: Model, event: AliasEvent) ->
         return
     subject = f"model/{model.name}"
     waiting = JobFilter(kind=MIRROR.kind, status=JobStatus.QUEUED, subject=subject)
-    if not await jobs.list_page(session, waiting, 1):
+    if not (await jobs.list_page(session, waiting, 1)).items:
         request = jobs.JobRequest(principal=event.who, request_id=event.request_id, subject=subject)
         await jobs.enqueue(session, MIRROR, MirrorPayload(model_name=model.name), request)
 

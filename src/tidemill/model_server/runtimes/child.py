@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable, from_record
+from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
 from tidemill.model_server.validation import Columns
@@ -58,8 +59,11 @@ class _Process:
         return await self.receive()
 
     async def receive(self) -> dict[str, Any]:
-        header = await self.reader.readexactly(HEADER_BYTES)
-        return unpacked(await self.reader.readexactly(body_length(header)))
+        length = body_length(await self.reader.readexactly(HEADER_BYTES))
+        if length > MAX_ANSWER_BYTES:
+            await self.end()  # it does not speak as our side of it would, and what it says now is not read
+            raise EOFError
+        return unpacked(await self.reader.readexactly(length))
 
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):

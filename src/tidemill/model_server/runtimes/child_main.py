@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from tidemill.adapters.model_loading import LoadedModel, load_model
 from tidemill.kit.errors import Invalid, TidemillError, to_record
+from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.model_server.runtimes.frames import build_frame, plain_outputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
 
@@ -45,7 +46,7 @@ def _serve(channel: socket.socket, incoming: IO[bytes]) -> None:
 def _answer(model: LoadedModel, types: dict[str, str], request: dict[str, Any]) -> bytes:
     try:
         outputs = plain_outputs(model.predict(build_frame(request["columns"], types), request["params"]))
-        return packed(
+        answer = packed(
             {
                 "prediction": outputs.prediction,
                 "probabilities": outputs.probabilities,
@@ -54,6 +55,10 @@ def _answer(model: LoadedModel, types: dict[str, str], request: dict[str, Any]) 
         )
     except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
         return packed({"error": to_record(_told(error, "model_failed"))})
+    if len(answer) > MAX_ANSWER_BYTES:
+        too_large = Invalid("prediction_too_large", "The model's answers are too large to be recorded.")
+        return packed({"error": to_record(too_large)})
+    return answer
 
 
 def _told(error: Exception, code: str) -> TidemillError:

@@ -13,6 +13,7 @@ from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.recording import PredictedRows
+from tidemill.model_server.request_memory import memory_of
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
 from tidemill.model_server.transports.csv_table import CsvTable
 from tidemill.model_server.transports.parquet_table import ParquetTable
@@ -25,6 +26,7 @@ from tidemill.model_server.transports.server import (
     media_type,
     parsed_json,
 )
+from tidemill.model_server.transports.sizes import csv_bytes
 from tidemill.schemas.predictions import InvocationsReply
 
 router = APIRouter(tags=["mlflow"])
@@ -85,7 +87,7 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
     body = await request.body()
     with serving.models.lease(name) as served:
         table, params = await _read(request, body, served, serving.data_plane.max_rows)
-        query = PredictionQuery(name, table, params, asker(caller), request_key(request, body))
+        query = PredictionQuery(name, table, params, asker(caller), memory_of(request), request_key(request, body))
         rows = await serving.data_plane.predict(query)
     return answer(rows.spec, reply_body(rows))
 
@@ -94,11 +96,12 @@ async def _read(
     request: Request, body: bytes, served: ServedModel, max_rows: int
 ) -> tuple[InputTable, dict[str, Any] | None]:
     """The rows and the params. Files are read in a thread, so that others are answered meanwhile."""
-    kind = media_type(request)
+    kind, memory = media_type(request), memory_of(request)
     if kind == "text/csv":
+        memory.take(csv_bytes(body))
         return await asyncio.to_thread(CsvTable, body, served.columns), None
     if kind in _PARQUET:
-        return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows), None
+        return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows, memory.take), None
     return _table(_checked(request, body))
 
 
@@ -123,7 +126,7 @@ def _checked(request: Request, body: bytes) -> dict[str, Any]:
         raise Unsupported(
             "media_type_unsupported", "Send application/json, text/csv or application/vnd.apache.parquet."
         )
-    content = parsed_json(body)
+    content = parsed_json(body, memory_of(request))
     if not isinstance(content, dict):
         raise Invalid("request_invalid", "The body is an object.")
     given = [name for name in _FORMATS if name in content]

@@ -1,36 +1,54 @@
-"""Parquet keeps types: its values are checked like those of JSON, and texts are turned into nothing else."""
+"""Parquet keeps types: its values are checked like those of JSON, and texts are turned into nothing else.
+
+A small file may hold very much: a page packs a run of equal bytes into a few, and a dictionary keeps a long text once
+for any number of rows. So the headers of the pages are added up before one is unpacked, and texts stay in their
+dictionary until the length of every row is known.
+"""
 
 import base64
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidemill.kit.errors import Invalid, TooLarge
+from tidemill.kit.errors import Invalid, TooLarge, Unsupported
+from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, TAIL_BYTES, Page, check_footer, check_schema, read_pages
 from tidemill.kit.signatures import Column
+from tidemill.kit.thrift_compact import Damaged
 
-_BATCH_ROWS = 1024
-_MOST_BYTES = 512 * 2**20
+Take = Callable[[int], None]
+"""Claims memory for a request; raises TooLarge or Unavailable if there is none."""
+_MOST_FOOTER_BYTES = 4 * 2**20
+_FOOTER_GROWTH = 16
+"""How much larger a footer is once it is read."""
+_MOST_PAGES = 20_000
+_VALUE_BYTES = 64
+_TEXT_COPIES = 5
+"""Of a page of texts: unpacked, told apart, gathered, as an array and as objects of Python."""
 
 
 class ParquetTable:
     """The signature's columns of a Parquet file. Times become ISO 8601 texts, NaN null, as in the other forms.
 
-    Raises Invalid for what is no Parquet file, TooLarge for more than ``max_rows`` rows or 512 MiB once decompressed.
+    Raises Invalid for what is no Parquet file, TooLarge for more than ``max_rows`` rows, Unsupported for encodings
+    whose size shows only in decoding, and what ``take`` raises.
     """
 
-    def __init__(self, content: bytes, signature: Sequence[Column], max_rows: int) -> None:
+    def __init__(self, content: bytes, signature: Sequence[Column], max_rows: int, take: Take) -> None:
         try:
-            file = pq.ParquetFile(pa.BufferReader(content))
-            self.row_count = int(file.metadata.num_rows)
-            names = _wanted(file, {column.name for column in signature}, max_rows)
-            table = _read(file, names) if names else None
-            self._columns = {name: _values(table.column(name)) for name in names} if table else {}
-        except (pa.ArrowException, OSError):
+            file = _open(content, take)
+            self.row_count = _checked_rows(file.metadata, max_rows)
+            names = _wanted(file, {column.name for column in signature})
+            table = _read(content, file, names, take) if names else pa.table({})
+            self._columns = {name: _values(table.column(name), take) for name in names}
+        except (pa.ArrowException, OSError, Damaged):
             raise Invalid("parquet_invalid", "The body cannot be read as Parquet.") from None
+        except OverflowError:
+            raise TooLarge("parquet_too_complex", "The file has too large a footer or too many pages.") from None
 
     def column(self, name: str) -> Sequence[Any] | None:
         return self._columns.get(name)
@@ -42,40 +60,109 @@ class ParquetTable:
         return f"column {name}"
 
 
-def _wanted(file: pq.ParquetFile, names: set[str], max_rows: int) -> list[str]:
-    if file.metadata.num_rows > max_rows:
+def _open(content: bytes, take: Take) -> pq.ParquetFile:
+    size = check_footer(content[-TAIL_BYTES:], _MOST_FOOTER_BYTES)
+    if size > len(content):
+        raise Damaged
+    take(_FOOTER_GROWTH * size)
+    check_schema(content[-size:-TAIL_BYTES])
+    return _opened(content)
+
+
+def _opened(content: bytes, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(pa.BufferReader(content), thrift_string_size_limit=_MOST_FOOTER_BYTES, pre_buffer=False,
+                          **options)  # fmt: skip
+
+
+def _checked_rows(metadata: Any, max_rows: int) -> int:
+    rows = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    if metadata.num_rows > max_rows or sum(rows) > max_rows:
         raise TooLarge("rows_too_many", f"One request may hold at most {max_rows} rows.")
+    if sum(rows) != metadata.num_rows or min(rows, default=0) < 0:
+        raise Damaged
+    return int(metadata.num_rows)
+
+
+def _wanted(file: pq.ParquetFile, names: set[str]) -> list[str]:
     present = file.schema_arrow.names
     if len(set(present)) != len(present):
         raise Invalid("inputs_invalid", "Two columns of the file have the same name.")
     return [name for name in present if name in names]
 
 
-def _read(file: pq.ParquetFile, names: list[str]) -> pa.Table:
-    schema = pa.schema([file.schema_arrow.field(name) for name in names])
-    return pa.Table.from_batches(_batches(file, names), schema)
+def _read(content: bytes, file: pq.ParquetFile, names: list[str], take: Take) -> pa.Table:
+    """The wanted columns, with every text in a dictionary."""
+    leaves = [index for index in range(len(file.schema)) if file.schema.column(index).path.split(".")[0] in names]
+    _take_pages(content, file, leaves, take)
+    texts = [column.path for index in leaves if (column := file.schema.column(index)).physical_type == "BYTE_ARRAY"]
+    opened = _opened(content, metadata=file.metadata, read_dictionary=texts)
+    table = opened.read(columns=names, use_threads=False)
+    if table.num_rows != file.metadata.num_rows:
+        raise Damaged
+    return table
 
 
-def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """A small file may hold very much: it is counted as it is unpacked."""
-    size_bytes = 0
-    for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
-        size_bytes += batch.nbytes
-        if size_bytes > _MOST_BYTES:
-            raise TooLarge("body_too_large", f"The file holds more than {_MOST_BYTES} bytes once it is unpacked.")
-        yield batch
+def _take_pages(content: bytes, file: pq.ParquetFile, leaves: list[int], take: Take) -> None:
+    left = _MOST_PAGES
+    for group in range(file.metadata.num_row_groups):
+        for leaf in leaves:
+            pages = _pages(content, file.metadata.row_group(group).column(leaf), left)
+            left -= len(pages)
+            column = file.schema.column(leaf)
+            _check_encodings(pages, column.path)
+            copies = _TEXT_COPIES if "BYTE_ARRAY" in column.physical_type else 1
+            width = _VALUE_BYTES + 2 * max(0, column.length)
+            take(sum(copies * page.size_bytes + page.value_count * width for page in pages))
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _pages(content: bytes, chunk: Any, max_pages: int) -> list[Page]:
+    offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
+    start = min((offset for offset in offsets if offset), default=-1)
+    return read_pages(lambda at, size: content[at : at + size], start, chunk.total_compressed_size, max_pages)
+
+
+def _check_encodings(pages: list[Page], path: str) -> None:
+    if any(page.encoding not in DIRECT_ENCODINGS for page in pages):
+        detail = f"Column {path} has an encoding that requests may not use; write it plain or with a dictionary."
+        raise Unsupported("parquet_encoding_unsupported", detail)
+
+
+def _values(column: pa.ChunkedArray, take: Take) -> list[Any]:
     kind = column.type
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us", kind.tz))  # raises where digits would be lost
-    values: list[Any] = column.to_pylist()
+    if pa.types.is_nested(kind):
+        take(sum(2 * _flat_bytes(chunk) for chunk in column.chunks))
+        values: list[Any] = column.to_pylist()
+    elif pa.types.is_dictionary(kind):
+        values = [value for chunk in column.chunks for value in _shared(chunk)]
+        kind = kind.value_type
+    else:
+        values = column.to_pylist()
     if pa.types.is_floating(kind):
         return [None if value is None or math.isnan(value) else value for value in values]
-    if pa.types.is_temporal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return [_text(value) for value in values]
-    return values
+    is_written = pa.types.is_temporal(kind) or pa.types.is_fixed_size_binary(kind)
+    return [_text(value) for value in values] if is_written else values
+
+
+def _shared(chunk: pa.DictionaryArray) -> list[Any]:
+    """Equal texts are one object, however many rows have them."""
+    values = [_text(value) for value in chunk.dictionary.to_pylist()]
+    return [None if index is None else values[index] for index in chunk.indices.to_pylist()]
+
+
+def _flat_bytes(array: pa.Array) -> int:
+    """Of nested values, without dictionaries."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return int(pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0)
+    if pa.types.is_map(kind):
+        return _flat_bytes(array.keys) + _flat_bytes(array.items)
+    if pa.types.is_struct(kind):
+        return sum(_flat_bytes(part) for part in array.flatten())
+    if pa.types.is_nested(kind):
+        return _flat_bytes(array.flatten())
+    return int(array.nbytes)
 
 
 def _text(value: Any) -> Any:

@@ -9,6 +9,7 @@ from tidemill.kit.names import Name
 from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.recording import PredictedRows
+from tidemill.model_server.request_memory import memory_of
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.server import Caller, ServingDep, answer, asker, media_type, parsed_json
 from tidemill.schemas.predictions import PredictReply, PredictRequest
@@ -31,9 +32,10 @@ async def predict(name: Name, request: Request, serving: ServingDep, caller: Cal
     if media_type(request) not in ("application/json", ""):
         raise Unsupported("media_type_unsupported", "Rows are sent as application/json.")
     content = await request.body()
-    body = _members(parsed_json(content))
+    memory = memory_of(request)
+    body = _members(parsed_json(content, memory))
     table = RecordsTable(body["inputs"], "/inputs")
-    query = PredictionQuery(name, table, _params(body), asker(caller), request_key(request, content))
+    query = PredictionQuery(name, table, _params(body), asker(caller), memory, request_key(request, content))
     rows = await serving.data_plane.predict(query)
     return answer(rows.spec, reply_body(rows))
 

@@ -13,6 +13,8 @@ from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.models import ModelTable
 from tidemill.model_server.recording import Asker
+from tidemill.model_server.request_memory import MemoryShare
+from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
 
 
@@ -45,8 +47,9 @@ def asker(principal: Principal) -> Asker:
     return Asker(principal.key_id, current_request_id())
 
 
-def parsed_json(body: bytes) -> Any:
-    """Raises Malformed with the place, never the content."""
+def parsed_json(body: bytes, memory: MemoryShare) -> Any:
+    """Raises Malformed with the place, never the content; TooLarge or Unavailable where there is no memory for it."""
+    memory.take(json_bytes(body))
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

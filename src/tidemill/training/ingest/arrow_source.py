@@ -10,15 +10,24 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge
+from tidemill.kit.limits import MAX_DATASET_ROWS
+from tidemill.kit.parquet_pages import TAIL_BYTES, check_footer, check_schema
+from tidemill.kit.thrift_compact import Damaged
 from tidemill.schemas.datasets import MAX_COLUMNS
+from tidemill.training.ingest.arrow_sizes import batch_sizes
 from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.parquet_groups import RowGroup, texts_of
+from tidemill.training.ingest.row_lengths import slices
 from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _MOST_ROWS = 2**15
-_SEEN_ROWS = 64
+_LONGEST_SHARE = 8
+"""Of the free memory, what a batch may take if every row of it is as long as any can be."""
+_FOOTER_GROWTH = 16
+_BATCH_SHARE = 0.6
 _ASSUMED_CELL_BYTES = 16
 
 
@@ -27,7 +36,9 @@ def _readable(kind: str) -> Iterator[None]:
     """Arrow's own words may hold values of the file, hence ours."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except OverflowError:
+        raise TooLarge("file_too_complex", f"The {kind} file has too large a footer.") from None
+    except (pa.ArrowException, OSError, Damaged) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise Invalid("file_damaged", f"The {kind} file is damaged or cut short.") from None
@@ -56,13 +67,14 @@ class _TypedSource:
         return {index: index + 1 for index in indices}
 
     def batches(self) -> Generator[Batch, None, None]:
-        index = 0
+        index, limits = 0, self._limits
         with _readable(self.format):
-            for batch, share in self._record_batches():
-                arrays = [self._plain(*item, index) for item in zip(self.names, batch.columns, strict=True)]
-                if batch.num_rows:
-                    yield Batch(pa.Table.from_arrays(arrays, names=list(self.names)), index, read_share=share)
-                index += batch.num_rows
+            for whole, share in self._record_batches():
+                for batch in slices(whole, index, 2 * limits.block_bytes, limits.longest_row_bytes):
+                    arrays = [self._plain(*item, index) for item in zip(self.names, batch.columns, strict=True)]
+                    if batch.num_rows:
+                        yield Batch(pa.Table.from_arrays(arrays, names=list(self.names)), index, read_share=share)
+                    index += batch.num_rows
 
     def _plain(self, name: str, column: Any, first_index: int) -> Any:
         if our_type(column.type) is None:
@@ -91,22 +103,37 @@ class ParquetSource(_TypedSource):
     format = "parquet"
 
     def _schema(self) -> Any:
-        return pq.read_schema(self._path)
+        with self._path.open("rb") as stream:
+            size_bytes = stream.seek(0, 2)
+            stream.seek(max(0, size_bytes - TAIL_BYTES))
+            footer_bytes = check_footer(stream.read(), self._limits.free_bytes // _FOOTER_GROWTH)
+            stream.seek(max(0, size_bytes - footer_bytes))
+            check_schema(stream.read(footer_bytes - TAIL_BYTES))
+        schema = pq.read_schema(self._path)
+        _check_rows(pq.read_metadata(self._path).num_rows)
+        return schema
 
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
-        with pq.ParquetFile(self._path, buffer_size=2**16, pre_buffer=False) as file:
+        """Group by group, the pages of each looked at before one is unpacked."""
+        limits = self._limits
+        with self._path.open("rb") as stream, self._open() as file, self._open(read_dictionary=texts_of(file)) as coded:
             total, done = max(1, file.metadata.num_rows), 0
-            for batch in file.iter_batches(batch_size=self._rows_at_once(_row_bytes(file)), use_threads=False):
-                done += batch.num_rows
-                yield batch, done / total
+            for number in range(file.metadata.num_row_groups):
+                group = RowGroup(stream, coded, number)
+                group.check_pages(limits.free_bytes)
+                longest = max(1, limits.free_bytes // _LONGEST_SHARE // max(1, group.longest_row_bytes()))
+                rows = min(longest, self._rows_at_once(group.dense_row_bytes()))
+                for batch in file.iter_batches(batch_size=rows, row_groups=[number], use_threads=False):
+                    done += batch.num_rows
+                    yield batch, done / total
+
+    def _open(self, **options: Any) -> Any:
+        return pq.ParquetFile(self._path, buffer_size=2**16, pre_buffer=False, **options)
 
 
-def _row_bytes(file: Any) -> int:
-    """Of one row in memory, about: by what the file says and by its first rows, since it may store equal texts once."""
-    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-    said = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
-    first = next(file.iter_batches(batch_size=_SEEN_ROWS, use_threads=False), None)
-    return int(max(said, 0 if first is None else first.nbytes // max(1, first.num_rows)))
+def _check_rows(row_count: int) -> None:
+    if row_count > MAX_DATASET_ROWS:
+        raise TooLarge("too_many_rows", f"The file says that it has more than {MAX_DATASET_ROWS} rows.")
 
 
 class ArrowSource(_TypedSource):
@@ -119,7 +146,22 @@ class ArrowSource(_TypedSource):
             reader = self._open(file)
             if not hasattr(reader, "num_record_batches") and not self._ends_as_streams_do():
                 raise Invalid("file_damaged", "The arrow stream is cut short: the mark at its end is missing.")
+            self._check_batches()
             return reader.schema
+
+    def _check_batches(self) -> None:
+        """Raises TooLarge for batches that do not fit into memory, before one is unpacked."""
+        room, rows = int(_BATCH_SHARE * self._limits.free_bytes), 0
+        with self._path.open("rb") as stream:
+            for number, batch in enumerate(batch_sizes(stream), start=1):
+                if batch.size_bytes > room:
+                    detail = f"Batch {number} takes {batch.size_bytes} bytes, which do not fit; write smaller batches."
+                    raise TooLarge("batch_too_large", detail)
+                if batch.is_dictionary:
+                    room -= batch.size_bytes
+                else:
+                    rows += batch.row_count
+                    _check_rows(rows)
 
     def _ends_as_streams_do(self) -> bool:
         """A stream that was cut between two batches reads like a whole one, but for the mark that ends it."""

@@ -27,6 +27,12 @@ _FORMULA = re.compile(rb"<f[ >/]")
 _NO_VALUE = "#N/A"
 """What Excel shows where a formula found no value."""
 _YEARS = range(1900, 2100)
+_READ_WHOLE = (
+    "[Content_Types].xml", "docProps/", "xl/workbook.xml", "xl/styles.xml", "xl/theme/", "xl/externalLinks/",
+    "xl/_rels/",
+)  # fmt: skip
+_TREE_GROWTH = 20
+"""How much larger XML is as a tree than as text; sheets and texts are read as a stream."""
 _TEXT_GROWTH = 5
 """How much larger the texts are as objects of Python than as XML."""
 _Row = tuple[int, tuple[Any, ...]]
@@ -75,6 +81,8 @@ class ExcelSource:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         if sum(sizes.values()) > limit_bytes:
             raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
+        if _TREE_GROWTH * sum(sizes[name] for name in sizes if name.startswith(_READ_WHOLE)) > self._limits.free_bytes:
+            raise TooLarge("file_too_large", "The workbook's styles and names do not fit into the worker's memory.")
         if _TEXT_GROWTH * sizes.get(_SHARED_TEXTS, 0) > self._limits.free_bytes:
             raise TooLarge(
                 "workbook_texts_too_large",

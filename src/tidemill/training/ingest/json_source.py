@@ -221,18 +221,20 @@ class _Window:
     def take(self, decoder: json.JSONDecoder, number: int) -> Any:
         """The value that begins here. Raises JSONDecodeError, TooLarge."""
         self.next_character()
+        wanted_bytes = _WINDOW_BYTES
         while True:
             try:
                 value, self._at = decoder.raw_decode(self._text, self._at)
             except json.JSONDecodeError:
                 if len(self._text) - self._at > self._longest:
                     raise TooLarge("row_too_long", f"Element {number} is longer than {self._longest} bytes.") from None
-                if not self._read_on():
+                if not self._read_on(wanted_bytes):
                     raise
+                wanted_bytes *= 2  # else a long element would be parsed once for every piece of it
             else:
                 return value
 
-    def _read_on(self) -> bool:
-        chunk = self._stream.read(_WINDOW_BYTES)
+    def _read_on(self, size_bytes: int = _WINDOW_BYTES) -> bool:
+        chunk = self._stream.read(size_bytes)
         self._text, self._at = self._text[self._at :] + self._decode(chunk), 0
         return bool(chunk)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tidemill.kit.errors import Invalid
+from tidemill.kit.limits import MAX_ROW_BYTES
 from tidemill.kit.sizes import format_size
 from tidemill.schemas.base import Schema
 from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, ColumnType, IngestOptions, TableSchema
@@ -87,7 +88,7 @@ class Limits:
 
     @property
     def longest_row_bytes(self) -> int:
-        return max(4 * 2**20, min(16 * 2**20, self.free_bytes // 24))
+        return max(4 * 2**20, min(MAX_ROW_BYTES, self.free_bytes // 24))
 
     @property
     def group_bytes(self) -> int:

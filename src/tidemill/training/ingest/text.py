@@ -18,6 +18,9 @@ from tidemill.training.ingest.detect import Compression, Head, detect_compressio
 _CHUNK_BYTES = 2**20
 _PACKED_BYTES = 2**10
 """Of zstd at once: they may unpack to 32,768 times as much."""
+_SURELY_UNPACKED_BYTES = 2**30
+_MOST_GROWTH = 250
+"""Beyond a GiB. Tables shrink to a twentieth or a hundredth; what grows a thousandfold was made to fill the disk."""
 _SAMPLE_BYTES = 2**16
 _WESTERN = "cp1252"
 """Latin-1 with printable characters where that has control characters, which no text holds."""
@@ -49,12 +52,17 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
     target = scratch / "decompressed"
     try:
         with path.open("rb") as raw, target.open("wb") as out:
-            _copy(_unpacked(raw, compression), out, limit_bytes)
+            _copy(_unpacked(raw, compression), out, most_unpacked_bytes(path.stat().st_size, limit_bytes))
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
         raise Invalid("file_damaged", f"The {compression} data is damaged or cut short.") from None
     except OSError as error:
         raise _of_disk(error) from error
     return target, compression
+
+
+def most_unpacked_bytes(size_bytes: int, limit_bytes: int) -> int:
+    """What a compressed file of ``size_bytes`` may become."""
+    return min(limit_bytes, max(_SURELY_UNPACKED_BYTES, _MOST_GROWTH * size_bytes))
 
 
 def _unpacked(raw: IO[bytes], compression: Compression) -> Iterator[bytes]:
