@@ -32,6 +32,11 @@ def estimate(
     }
 
 
+def usable_rows(rows: Columns, model: ServedModel) -> int:
+    """How many of ``rows``, all of which have a truth, the metrics can be computed of."""
+    return int(_usable(rows, model).sum())
+
+
 def _usable(rows: Columns, model: ServedModel) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Rows with a prediction that the metrics can be computed of."""
     return np.isfinite(rows.scores) if model.task == "regression" else rows.predicted >= 0

@@ -36,6 +36,7 @@ class Columns:
     scores: the predicted number, the probability of the second class, or that of the most probable class; NaN if none.
     predicted: index into the classes, -1 for none of them. truth: class index or number, NaN without a (usable) truth.
     delay_seconds: NaN without a truth. probabilities: rows x classes, None unless every row has them.
+    uniform: whether the row speaks for all rows; the others were read in addition, for their truth.
     """
 
     days: NDArray[np.int32]
@@ -45,6 +46,7 @@ class Columns:
     delay_seconds: NDArray[np.float64]
     probabilities: NDArray[np.float32] | None
     invalid_truths: int
+    uniform: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.days)
@@ -52,6 +54,11 @@ class Columns:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         return ~np.isnan(self.truth)
+
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """Rows with a truth, usable or not."""
+        return ~np.isnan(self.delay_seconds)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Columns":
         return replace(
@@ -61,6 +68,7 @@ class Columns:
             predicted=self.predicted[chosen],
             truth=self.truth[chosen],
             delay_seconds=self.delay_seconds[chosen],
+            uniform=self.uniform[chosen],
             probabilities=None if self.probabilities is None else self.probabilities[chosen],
         )
 
@@ -81,6 +89,7 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         delay_seconds=np.concatenate([part.delay_seconds for part in parts]),
         probabilities=np.concatenate(whole) if len(whole) == len(matrices) else None,
         invalid_truths=sum(part.invalid_truths for part in parts),
+        uniform=np.concatenate([part.uniform for part in parts]),
     )
 
 
@@ -95,6 +104,7 @@ class _Builder:
     truth: "array[float]" = field(default_factory=lambda: array("d"))
     delays: "array[float]" = field(default_factory=lambda: array("d"))
     probabilities: "array[float]" = field(default_factory=lambda: array("f"))
+    uniform: bytearray = field(default_factory=bytearray)
     invalid_truths: int = 0
     _every_row_has_probabilities: bool = True
 
@@ -112,6 +122,7 @@ class _Builder:
         self.invalid_truths += "truth" in row and math.isnan(truth)
         self.truth.append(truth)
         self.delays.append(row.get("delay", math.nan))
+        self.uniform.append(row.get("uniform", True))
 
     def _add_prediction(self, output: Mapping[str, Any]) -> None:
         prediction = output.get("prediction")
@@ -173,17 +184,18 @@ class _Builder:
             delay_seconds=np.array(self.delays, dtype=np.float64),
             probabilities=matrix,
             invalid_truths=self.invalid_truths,
+            uniform=np.frombuffer(bytes(self.uniform), dtype=np.bool_),
         )
 
 
 def read_rows(path: Path, models: Mapping[str, ServedModel]) -> dict[str, Columns]:
-    """Columns per key of ``models`` from NDJSON lines ``{"model", "at", "output"[, "truth", "delay"]}``.
+    """Columns per key of ``models`` from NDJSON lines ``{"model", "at", "output"[, "truth", "delay"][, "uniform"]}``.
 
-    ``at`` is in seconds since 1970 (UTC), ``delay`` in seconds.
+    ``at`` is in seconds since 1970 (UTC), ``delay`` in seconds; ``uniform`` is false for rows read for their truth.
     """
     builders = {key: _Builder(model) for key, model in models.items()}
     with path.open("rb") as lines:
         for line in lines:
             row = orjson.loads(line)
             builders[row["model"]].add(row)
-    return {key: builder.build() for key, builder in builders.items() if builder.days}
+    return {key: builder.build() for key, builder in builders.items()}

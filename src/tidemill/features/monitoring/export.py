@@ -20,12 +20,10 @@ from tidemill.db.engine import SessionFactory, transaction
 from tidemill.features.feedback import service as feedback
 from tidemill.features.feedback.service import Truth
 from tidemill.features.predictions import service as predictions
-from tidemill.features.predictions.service import DayCount, LedgerRow, LedgerWindow, Sampling
+from tidemill.features.predictions.service import DayCount, LedgerRow, LedgerWindow, Place, Sampling
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.kit import ids
 
-MAX_ROWS = 1_000_000
-"""A report on more predictions looks at random samples: half of this of all rows, as many again of labelled ones."""
 _BATCH_ROWS = 5_000
 _ROWS_PASSED = 200_000
 """Rows that one statement goes through at most, about, to find a batch of a sample."""
@@ -61,7 +59,7 @@ class Exported:
         """Predictions with feedback; known only where the rows are a sample."""
         return sum(total.truths for days in (self.totals or {}).values() for total in days.values())
 
-    def total_of(self, counted: DayCount) -> DayTotal:
+    def total_of(self, counted: DayCount | Place) -> DayTotal:
         assert self.totals is not None
         self.models.add((counted.model_name, counted.model_version))
         days = self.totals.setdefault(model_key(counted.model_name, counted.model_version), {})
@@ -86,9 +84,9 @@ def model_key(name: str, number: int) -> str:
     return f"{name}:{number}"
 
 
-async def export_rows(context: JobContext, window: LedgerWindow, file: Path, max_rows: int = MAX_ROWS) -> Exported:
+async def export_rows(context: JobContext, window: LedgerWindow, file: Path) -> Exported:
     """Write one line per prediction of ``window`` as `tidemill.training.live_rows.read_rows` reads them."""
-    exported = Exported()
+    exported, max_rows = Exported(), context.services.settings.worker.report_rows
     async with transaction(context.services.sessions) as session:
         exported.predictions = await predictions.count(session, window)
     with file.open("wb") as out:
@@ -96,7 +94,7 @@ async def export_rows(context: JobContext, window: LedgerWindow, file: Path, max
         if exported.predictions <= max_rows:
             await _write_window(export, 1.0)
         else:
-            await _write_samples(export, max_rows // 2)
+            await _write_samples(export, max_rows // 2)  # a half of all rows, as many again of labelled ones
     exported.predictions = max(exported.predictions, exported.uniform_rows)  # rows may have come since
     return exported
 
@@ -133,9 +131,11 @@ def _days_of(window: LedgerWindow) -> Iterable[LedgerWindow]:
 async def _count_truths(export: _Export) -> None:
     async for found in _ids_with_truth(export):
         async with transaction(export.sessions) as session:
-            counted = await predictions.count_ids_by_day(session, export.window, found)
-        for one in counted:
-            export.exported.total_of(one).truths += one.rows
+            places = await predictions.places_of(session, export.window, found)
+            known = [place.prediction_id for place in places]
+            export.exported.revisions += await feedback.count_revisions(session, known) if known else 0
+        for place in places:
+            export.exported.total_of(place).truths += 1
         await export.context.progress(Progress("counting truths"))
 
 
@@ -183,7 +183,8 @@ async def _write_rows(export: _Export, rows: Sequence[LedgerRow], *, uniform: bo
     exported, found = export.exported, [row.prediction_id for row in rows]
     async with transaction(export.sessions) as session:
         truths = await feedback.latest_truths(session, found)
-        exported.revisions += await feedback.count_revisions(session, list(truths)) if truths else 0
+        if exported.totals is None and truths:
+            exported.revisions += await feedback.count_revisions(session, list(truths))
     await asyncio.to_thread(_write_batch, export.out, rows, truths, uniform)
     exported.rows_read += len(rows)
     exported.uniform_rows += len(rows) if uniform else 0

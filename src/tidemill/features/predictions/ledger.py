@@ -46,11 +46,10 @@ _COUNT_BY_DAY = text(f"""
     SELECT model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day, count(*) AS rows
     FROM predictions WHERE {_WINDOW} GROUP BY 1, 2, 3
 """)  # noqa: S608 - a constant
-_COUNT_IDS_BY_DAY = text(f"""
-    SELECT model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day, count(*) AS rows
+_PLACES = text(f"""
+    SELECT prediction_id, model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day
     FROM predictions
     WHERE {_WINDOW} AND prediction_id = ANY(:ids) AND predicted_at >= :earliest AND predicted_at < :latest
-    GROUP BY 1, 2, 3
 """).bindparams(bindparam("ids", type_=ARRAY(Text)))  # noqa: S608 - a constant
 
 
@@ -106,6 +105,16 @@ class DayCount:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is counted."""
+
+    prediction_id: str
+    model_name: str
+    model_version: int
+    day: date
+
+
 async def sources_of(session: AsyncSession, prediction_ids: Sequence[str]) -> dict[str, Source]:
     """The source of each of ``prediction_ids`` that is in the ledger; the others are absent."""
     found: dict[str, Source] = {}
@@ -137,11 +146,11 @@ async def count_by_day(session: AsyncSession, window: LedgerWindow) -> list[DayC
     return [DayCount(*row) for row in await session.execute(_COUNT_BY_DAY, _values(window))]
 
 
-async def count_ids_by_day(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[DayCount]:
-    """As `count_by_day`, of those of ``ids_`` that ``window`` holds."""
+async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[Place]:
+    """Of those of ``ids_`` that ``window`` holds."""
     found = []
     for values in _values_of_ids(window, ids_):
-        found += [DayCount(*row) for row in await session.execute(_COUNT_IDS_BY_DAY, values)]
+        found += [Place(*row) for row in await session.execute(_PLACES, values)]
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tidemill.db.engine import SessionFactory
 from tidemill.db.tables.predictions import Prediction
 from tidemill.features.predictions import ledger, partitions, queries
-from tidemill.features.predictions.ledger import DayCount, LedgerRow, LedgerWindow, Sampling, Source
+from tidemill.features.predictions.ledger import DayCount, LedgerRow, LedgerWindow, Place, Sampling, Source
 from tidemill.features.predictions.queries import Span
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
@@ -19,14 +19,15 @@ __all__ = [
     "DayCount",
     "LedgerRow",
     "LedgerWindow",
+    "Place",
     "Sampling",
     "Source",
     "count",
     "count_by_day",
-    "count_ids_by_day",
     "get",
     "make_partitions",
     "page",
+    "places_of",
     "read_ids",
     "read_window",
     "sources_of",
@@ -87,9 +88,9 @@ async def count_by_day(session: AsyncSession, window: LedgerWindow) -> list[DayC
     return await ledger.count_by_day(session, window)
 
 
-async def count_ids_by_day(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[DayCount]:
-    """As `count_by_day`, of those of ``ids_`` that ``window`` holds."""
-    return await ledger.count_ids_by_day(session, window, ids_)
+async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[Place]:
+    """Where those of ``ids_`` that ``window`` holds are counted."""
+    return await ledger.places_of(session, window, ids_)
 
 
 async def read_ids(
