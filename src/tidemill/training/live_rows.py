@@ -1,5 +1,6 @@
 """Reads a ledger export into columns, one set per model version."""
 
+import json
 import math
 from array import array
 from collections.abc import Mapping, Sequence
@@ -147,14 +148,16 @@ class _Builder:
         row = [math.nan] * len(self._classes)
         for text, probability in probabilities.items():
             index = self._index_of_text(text)
-            if index == _NONE or not is_finite_number(probability):
+            if index == _NONE or not is_finite_number(probability) or not 0 <= probability <= 1:
                 return None
             row[index] = float(probability)
         return None if any(math.isnan(value) for value in row) else row
 
-    def _truth(self, truth: Label) -> float:
+    def _truth(self, truth: Label | None) -> float:
         if self.model.task is None:
             return 0.0  # there is a truth; nobody knows what it should look like
+        if not isinstance(truth, (bool, int, float, str)):
+            return math.nan
         if not self._classes:
             number = number_of_text(truth) if isinstance(truth, str) else truth
             return float(number) if number is not None and is_finite_number(number) else math.nan
@@ -196,6 +199,13 @@ def read_rows(path: Path, models: Mapping[str, ServedModel]) -> dict[str, Column
     builders = {key: _Builder(model) for key, model in models.items()}
     with path.open("rb") as lines:
         for line in lines:
-            row = orjson.loads(line)
+            row = _decoded(line)
             builders[row["model"]].add(row)
     return {key: builder.build() for key, builder in builders.items()}
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:  # an integer that no float can hold, which JSON may have
+        return json.loads(line)

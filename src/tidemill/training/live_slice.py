@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.evaluation.comparison import Estimate, judge
-from tidemill.evaluation.distribution import compare_samples, histogram
+from tidemill.evaluation.distribution import compare_samples, histogram, within_range
 from tidemill.evaluation.scaling import Scaling
 from tidemill.schemas.monitoring import (
     ClassCount,
@@ -169,10 +169,10 @@ def quantiles(values: NDArray[np.float64], scaling: Scaling | None = None) -> Qu
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return None
-    low, p05, p25, p50, p75, p95, p99, high = (float(value) for value in np.quantile(values, _LEVELS))
+    low, p05, p25, p50, p75, p95, p99, high = within_range(values, lambda scaled: np.quantile(scaled, _LEVELS)).tolist()
     count, interval = (len(values), None) if scaling is None else scaled(len(values), scaling)
     return Quantiles(
-        count=count, count_interval=interval, mean=float(values.mean()), minimum=low, maximum=high,
+        count=count, count_interval=interval, mean=float(within_range(values, np.mean)), minimum=low, maximum=high,
         p05=p05, p25=p25, p50=p50, p75=p75, p95=p95, p99=p99,
     )  # fmt: skip
 

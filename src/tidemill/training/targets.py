@@ -139,7 +139,15 @@ def _labels(distinct: Any, column: Column) -> npt.NDArray[Any]:
     if column.kind == "string":
         return np.asarray(distinct, dtype=np.object_)
     numbers = np.asarray(distinct)
-    return numbers.astype(np.int64) if _is_whole(pd.Series(numbers)) else numbers
+    if numbers.dtype.kind == "i":
+        return numbers
+    if not _is_whole(pd.Series(numbers)):
+        detail = (
+            f"Classes are text, flags or whole numbers; the target column {column.name} holds fractions or numbers "
+            "beyond 2**53. Choose the task regression for quantities, or write the classes as text."
+        )
+        raise _invalid(column.name, "target_fractions", detail)
+    return numbers.astype(np.int64)
 
 
 def _is_whole(values: pd.Series) -> bool:

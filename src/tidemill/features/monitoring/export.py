@@ -8,6 +8,7 @@ unless they too are more than a report reads.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -195,7 +196,14 @@ async def _write_rows(export: _Export, rows: Sequence[LedgerRow], *, uniform: bo
 def _write_batch(out: BinaryIO, rows: Sequence[LedgerRow], truths: dict[str, Truth], uniform: bool) -> None:
     for row in rows:
         line = _line(row, truths.get(row.prediction_id))
-        out.write(orjson.dumps(line if uniform else line | {"uniform": False}, option=orjson.OPT_APPEND_NEWLINE))
+        out.write(_encoded(line if uniform else line | {"uniform": False}))
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # an integer beyond 64 bits, which JSON may hold
+        return json.dumps(line).encode() + b"\n"
 
 
 def _line(row: LedgerRow, truth: Truth | None) -> dict[str, Any]:
