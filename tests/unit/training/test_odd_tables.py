@@ -86,7 +86,9 @@ def run(folder: Path, columns: dict[str, Any], options: dict[str, Any]) -> dict[
         "parts": [str(folder / "part.parquet")],
         "output": str(folder / "out"),
     }
-    return train(request, SilentReporter(folder))
+    reporter = SilentReporter(folder)
+    reporter.cpu_threads = 1  # of so few rows threads would only wait for each other
+    return train(request, reporter)
 
 
 @pytest.mark.parametrize(("columns", "options"), TRAINED.values(), ids=TRAINED.keys())

@@ -130,7 +130,7 @@ class Measured:
     def _mean(self, total: Any) -> Fraction | float:
         if self.whole:
             return Fraction(int(total), self.present)
-        return min(max(total * self.scale, self.low), self.high)
+        return min(max(float(total) * self.scale, float(self.low)), float(self.high))
 
     def _deviation(self, spread: float | None) -> float | None:
         if spread is None:
@@ -174,11 +174,12 @@ class Measured:
         """As JSON has it: numbers exactly where a float would not hold them, dates and times as text."""
         if self.kind == "float":
             return float(value)
+        exact = Fraction(value)
         if self.kind != "integer":
-            return self._moment(math.floor(value))
-        if value == math.floor(value):
-            return int(value)
-        return float(value) if abs(value) <= _FLOAT_HOLDS else round(value)
+            return self._moment(math.floor(exact))
+        if exact.denominator == 1:
+            return int(exact)
+        return float(exact) if abs(exact) <= _FLOAT_HOLDS else round(exact)
 
     def _moment(self, units: int) -> str:
         if self.kind == "date":
@@ -189,7 +190,7 @@ class Measured:
 def units_of(value: Any, kind: str) -> Number:
     """A value as DuckDB gives it, as `Measured` counts it."""
     if kind == "date":
-        return (value - _EPOCH.date()).days
+        return int((value - _EPOCH.date()).days)
     if kind == "datetime":
-        return (value - _EPOCH) // dt.timedelta(microseconds=1)
-    return value  # type: ignore[no-any-return]
+        return int((value - _EPOCH) // dt.timedelta(microseconds=1))
+    return float(value) if kind == "float" else int(value)
