@@ -37,6 +37,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils.validation.check_array",
     "tidemill.training.transformers.BooleanNumbers",
+    "tidemill.training.transformers.BoundedNumbers",
     "tidemill.training.transformers.DatetimeParts",
 )
 """Types that our own models may hold beyond those skops trusts by itself. A partial's function is checked as well."""

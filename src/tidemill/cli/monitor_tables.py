@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill.cli.context import cell_text, make_table
-from tidemill.schemas.monitoring import Interval, LiveMetric, Quantiles, Report, Slice
+from tidemill.schemas.monitoring import CountInterval, Interval, LiveMetric, Quantiles, Report, Slice
 
 _DAYS_SHOWN = 31
 _CLASSES_SHOWN = 10
@@ -38,22 +38,29 @@ def _minute(moment: object) -> str:
 def _counts(report: Report) -> Table:
     counts = report.content.counts
     names = ("predictions", "looked at", "with truth", "coverage", "unmatched feedback", "revisions")
-    coverage = f"{cell_text(counts.coverage_percent)}%"
+    coverage = f"{_percent(counts.coverage_percent)}%"
     row = (
-        counts.predictions, counts.rows_read, counts.labelled, coverage, counts.unmatched_feedback, counts.revisions,
-    )  # fmt: skip
+        counts.predictions,
+        counts.rows_read,
+        _count(counts.labelled, counts.labelled_interval),
+        coverage,
+        counts.unmatched_feedback,
+        counts.revisions,
+    )
     return make_table(None, *names, rows=[row])
 
 
 def _slice_parts(title: str, part: Slice) -> Iterator[Table | Text | str]:
     yield ""
-    labelled = f"  {part.labelled} of {part.predictions} with truth ({cell_text(part.coverage_percent)}%)"
+    known = _count(part.labelled, part.labelled_interval)
+    labelled = f"  {known} of {part.predictions} with truth ({_percent(part.coverage_percent)}%)"
     yield _styled(title, "bold", labelled)
     if part.metrics:
         yield _metrics(part)
     yield from (_styled("Note:", "yellow", f" {note}") for note in part.notes)
     if part.invalid_truths:
-        told = f" {part.invalid_truths} truths are none that this model could have predicted."
+        invalid = _count(part.invalid_truths, part.invalid_truths_interval)
+        told = f" {invalid} truths are none that this model could have predicted."
         yield _styled("Note:", "yellow", told)
     if part.predictions:
         yield _styled("Labelled rows:", "dim", f" {part.representativeness.detail}")
@@ -85,6 +92,16 @@ def _interval(interval: Interval | None) -> str | None:
     return f"{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
+def _count(count: int, interval: CountInterval | None) -> str:
+    """A count, and that it is an estimate where it was scaled from a sample."""
+    return str(count) if interval is None else f"about {count} [{interval.low}, {interval.high}]"
+
+
+def _percent(percent: float) -> str:
+    """Small ones to their figures: 0.0025 is not 0."""
+    return cell_text(percent) if percent == 0 or percent >= 0.01 else f"{percent:.3g}"
+
+
 def _verdict(metric: LiveMetric) -> Text:
     if metric.verdict in _SAID:
         return _styled(*_SAID[metric.verdict])
@@ -109,10 +126,20 @@ def _delays(delays: Quantiles) -> str:
 
 def _classes(part: Slice) -> Table:
     classes = part.distribution.classes or []
-    rows = [(found.label, found.predicted, found.observed) for found in classes[:_CLASSES_SHOWN]]
+    rows = [
+        (
+            found.label,
+            _count(found.predicted, found.predicted_interval),
+            _count(found.observed, found.observed_interval),
+        )
+        for found in classes[:_CLASSES_SHOWN]
+    ]
     return make_table(None, "class", "predicted", "observed", rows=rows)
 
 
 def _days(part: Slice) -> Table:
-    rows = [(day.day, day.predictions, day.labelled, _interval(day.metric)) for day in part.days[-_DAYS_SHOWN:]]
+    rows = [
+        (day.day, day.predictions, _count(day.labelled, day.labelled_interval), _interval(day.metric))
+        for day in part.days[-_DAYS_SHOWN:]
+    ]
     return make_table(None, "day", "predictions", "with truth", part.metric or "metric", rows=rows)

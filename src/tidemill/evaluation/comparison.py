@@ -70,8 +70,10 @@ def judge(metric: str, live: Estimate, holdout: Estimate, labels: int) -> Judgem
 
 def _labels_needed(live: Estimate, holdout: Estimate, labels: int, tolerance: float) -> int | None:
     """Labels at which the half-width would be ``tolerance``: the live part shrinks with the root of their number."""
-    live_variance = ((live.high - live.low) / 2) ** 2
-    room = tolerance**2 - ((holdout.high - holdout.low) / 2) ** 2
-    if room <= 0:
+    live_half, holdout_half = (live.high - live.low) / 2, (holdout.high - holdout.low) / 2
+    if holdout_half >= tolerance:
         return None
-    return max(labels + 1, math.ceil(labels * live_variance / room))
+    # As shares of the tolerance, since squares of great errors are beyond any float.
+    live_share, holdout_share = live_half / tolerance, holdout_half / tolerance
+    needed = labels * live_share * live_share / (1 - holdout_share * holdout_share)
+    return max(labels + 1, math.ceil(needed)) if math.isfinite(needed) else None

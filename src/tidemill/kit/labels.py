@@ -1,6 +1,7 @@
 """Truths and class labels: JSON scalars, and what a text from a file means as one of them."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 Label = bool | int | float | str
@@ -43,4 +44,7 @@ def label_of_text(text: str, classes: Sequence[Label]) -> Label | None:
 
 
 def is_finite_number(label: object) -> bool:
-    return isinstance(label, (int, float)) and not isinstance(label, bool) and math.isfinite(label)
+    """Whether it is a number, and one that a float can hold at all."""
+    if isinstance(label, bool) or not isinstance(label, (int, float)):
+        return False
+    return abs(label) <= sys.float_info.max  # neither infinity nor NaN, nor an integer beyond

@@ -1,13 +1,12 @@
 """Feedback on the wire: what turned out to be true about predictions."""
 
-import math
 import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from tidemill.kit.labels import Label
+from tidemill.kit.labels import Label, is_finite_number
 from tidemill.kit.names import Name
 from tidemill.schemas.base import Reply, Schema
 
@@ -23,7 +22,7 @@ def is_truth(value: object) -> bool:
     """Whether ``value`` can be a truth at all, whatever the model predicts."""
     if isinstance(value, str):
         return len(value) <= MAX_TRUTH_CHARACTERS and _UNSTORABLE.search(value) is None
-    return isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, bool) or is_finite_number(value)
 
 
 def _checked(value: Any) -> Label:

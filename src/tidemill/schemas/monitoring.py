@@ -36,6 +36,13 @@ class Interval(Reply):
     high: float | None
 
 
+class CountInterval(Reply):
+    """Of a count that was scaled from a random sample: holds the true count in at least 95 of 100 samples."""
+
+    low: int
+    high: int
+
+
 class LiveMetric(Reply):
     name: str
     """As scikit-learn names it."""
@@ -55,6 +62,8 @@ class LiveMetric(Reply):
 
 class Quantiles(Reply):
     count: int
+    """How many numbers there are; scaled where it has an interval, and the figures below are the sample's."""
+    count_interval: CountInterval | None = None
     mean: float
     minimum: float
     p05: float
@@ -71,12 +80,17 @@ class ClassCount(Reply):
     predicted: int
     observed: int
     """Among the labelled rows."""
+    predicted_interval: CountInterval | None = None
+    """Set where ``predicted`` was scaled from a sample."""
+    observed_interval: CountInterval | None = None
 
 
 class Histogram(Reply):
     edges: list[float]
     """One more than ``counts``."""
     counts: list[int]
+    count_intervals: list[CountInterval] | None = None
+    """Set where ``counts`` were scaled from a sample."""
 
 
 class PredictionDistribution(Reply):
@@ -107,6 +121,8 @@ class Day(Reply):
     """UTC."""
     predictions: int
     labelled: int
+    labelled_interval: CountInterval | None = None
+    """Set where ``labelled`` was scaled from a sample."""
     metric: Interval | None
     """The report's metric on that day's labelled rows, where they are enough."""
 
@@ -115,10 +131,19 @@ class Slice(Reply):
     """One model version of the deployment, or all its versions together."""
 
     predictions: int
+    """In the ledger, exactly."""
     labelled: int
+    """With a truth that the model could have predicted; scaled where it has an interval."""
+    labelled_interval: CountInterval | None = None
     invalid_truths: int
     """Truths that the model cannot have predicted, such as feedback that came before its prediction; left out."""
+    invalid_truths_interval: CountInterval | None = None
     coverage_percent: float
+    """Share of the predictions that are labelled."""
+    sampled_predictions: int | None = None
+    """Set where the distribution is of a uniform random sample: how many rows it has."""
+    sampled_labels: int | None = None
+    """Set where the labelled rows are a uniform random sample of all that have a truth: how many it has."""
     task: str | None
     metric: str | None
     """The metric that ``verdict`` and ``days`` speak of: the one that training optimised."""
@@ -149,11 +174,12 @@ class ReportCounts(Reply):
     predictions: int
     """In the ledger, exactly."""
     rows_read: int
-    """Of these, looked at: all, or a random sample when there are more than a report reads."""
+    """Of these, looked at: all, or a random sample and the labelled ones when there are more than a report reads."""
     labelled: int
-    """Among ``rows_read``, with a truth that the model could have predicted."""
+    """With a truth that the model could have predicted; scaled where it has an interval."""
+    labelled_interval: CountInterval | None = None
     coverage_percent: float
-    """Share of ``rows_read`` whose truth is known."""
+    """Share of ``predictions`` whose truth is known."""
     unmatched_feedback: int
     """Predictions with feedback that are not in the ledger of any deployment, from the same span of time."""
     revisions: int

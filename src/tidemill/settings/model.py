@@ -154,6 +154,8 @@ class WorkerSettings(Section):
     """Most resident memory of one job's child processes together; above it the job fails."""
     cpu_threads: PositiveInt = 2
     """Threads each computing child may use."""
+    report_rows: Annotated[int, Field(ge=1000)] = 1_000_000
+    """Predictions up to which a monitoring report reads every one; of more it reads samples, labelled rows first."""
     scratch_dir: Path | None = None
     """Where jobs put temporary files; by default a folder of the system's temporary directory."""
     heartbeat_seconds: Seconds = 2

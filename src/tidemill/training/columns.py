@@ -9,6 +9,7 @@ import pandas as pd
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.training.findings import Finding
 from tidemill.training.frames import Column, Table
+from tidemill.training.transformers import GREATEST_FEATURE
 
 _ID_LIKE_SHARE = 0.95
 _FEWEST_ROWS_OF_IDS = 100
@@ -50,6 +51,7 @@ def choose_features(table: Table, rows: "np.ndarray[tuple[int], np.dtype[np.int6
         else:
             dropped[reason].append(column.name)
     findings = [
+        *_beyond_bounds(frame, kept),
         *_findings(dropped, [name for name in table.unsupported if name not in left_out]),
         *_unique_numbers(frame, kept),
     ]
@@ -107,8 +109,8 @@ def _reason_to_drop(values: pd.Series, column: Column) -> str | None:
 
 def _counts_rows(values: pd.Series) -> bool:
     """True for numbers that rise row by row by nearly one: a running number."""
-    numbers = values.to_numpy(dtype=np.float64)
-    steps = np.diff(np.sort(numbers))
+    # The differences of 64-bit integers fit without their sign.
+    steps = np.diff(np.sort(values.to_numpy(dtype=np.int64))).view(np.uint64)
     return bool(len(steps) > 0 and np.median(steps) == 1 and (steps == 1).mean() > _ID_LIKE_SHARE * 0.8)
 
 
@@ -123,10 +125,24 @@ def _unique_numbers(frame: pd.DataFrame, kept: Iterable[Column]) -> Iterable[Fin
         yield Finding("column_id_like", "warning", detail, tuple(names))
 
 
+def _beyond_bounds(frame: pd.DataFrame, kept: Iterable[Column]) -> Iterable[Finding]:
+    names = [
+        column.name
+        for column in kept
+        if column.kind == "float" and bool((frame[column.name].abs() > GREATEST_FEATURE).any())
+    ]
+    if names:
+        detail = (
+            f"Numbers beyond {GREATEST_FEATURE:.2g} count as that, since models tell none beyond apart: "
+            f"{', '.join(names)}. Their logarithm would keep them apart."
+        )
+        yield Finding("values_beyond_range", "warning", detail, tuple(names))
+
+
 def _all_whole(values: pd.Series) -> bool:
-    known = values.dropna().to_numpy(dtype=np.float64)
+    known = values.dropna().to_numpy()
     different = len(known) >= _FEWEST_ROWS_OF_IDS and len(np.unique(known)) == len(known)
-    return bool(different and (known == np.floor(known)).all())
+    return bool(different and (known.dtype.kind in "iu" or (known == np.floor(known)).all()))
 
 
 def _findings(dropped: dict[str, list[str]], unsupported: list[str]) -> Iterable[Finding]:

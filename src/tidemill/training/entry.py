@@ -20,6 +20,7 @@ from tidemill.training.fitting import scores_of
 from tidemill.training.folds import encoded_folds
 from tidemill.training.frames import Column, Kind
 from tidemill.training.holdouts import Holdout, write_holdout
+from tidemill.training.library_errors import library_errors
 from tidemill.training.order import TrainingOrder
 from tidemill.training.pipelines import fit_baseline, refit, use_one_thread
 from tidemill.training.preparation import Prepared, prepare
@@ -38,7 +39,7 @@ from tidemill.training.studies import open_storage
 _EXAMPLE_ROWS = 5
 _LOOKED_UP_BY_SKLEARN = ("pandas", "polars", "pyarrow")
 """scikit-learn looks for these in ``sys.modules`` while it computes, so none may be half imported by another thread."""
-_KIND_OF_LABELS: dict[str, Kind] = {"b": "boolean", "i": "integer", "f": "float", "U": "string"}
+_KIND_OF_LABELS: dict[str, Kind] = {"b": "boolean", "i": "integer", "f": "float", "O": "string"}
 _SEARCH_SHARE = 0.85
 """Of the time budget; the rest is for fitting the winner again and assessing it."""
 
@@ -53,10 +54,12 @@ def train(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     started = time.monotonic()
     order = TrainingOrder.model_validate(request)
     reporter.progress("preparing", message="reading and checking the dataset")
-    prepared = prepare(order.parts, order.options, reporter.cpu_threads)
+    with library_errors("checking the dataset", reporter):
+        prepared = prepare(order.parts, order.options, reporter.cpu_threads)
     for finding in prepared.findings:
         reporter.log("warning" if finding.severity == "error" else finding.severity, finding.detail)
-    searched = _search(order, prepared, reporter, started)
+    with library_errors("searching", reporter):
+        searched = _search(order, prepared, reporter, started)
     return _finish(order, prepared, searched, reporter)
 
 
@@ -86,10 +89,12 @@ def _finish(order: TrainingOrder, prepared: Prepared, searched: Searched, report
     reporter.progress("refit", message=winner.candidate, best=winner.score, metric=prepared.setting.metric)
     development = prepared.split.development
     known, labels = prepared.frame.iloc[development], prepared.target.labels[development]
-    pipeline = refit(known, labels, prepared.features, prepared.setting, winner)
-    baseline = fit_baseline(known, labels, prepared.setting)
+    with library_errors("fitting the winner again", reporter):
+        pipeline = refit(known, labels, prepared.features, prepared.setting, winner)
+        baseline = fit_baseline(known, labels, prepared.setting)
     reporter.progress("holdout", message="measuring on the untouched rows")
-    report = _assess(order, prepared, searched, (pipeline, baseline))
+    with library_errors("measuring on the holdout", reporter):
+        report = _assess(order, prepared, searched, (pipeline, baseline))
     reporter.progress("saving", message="saving the model")
     use_one_thread(pipeline)
     mlflow_record = logging.result()

@@ -16,6 +16,7 @@ from tidemill.training.columns import Features
 from tidemill.training.findings import Finding, Severity
 from tidemill.training.splits import Split
 from tidemill.training.targets import Target
+from tidemill.training.transformers import within_bounds
 
 _SAMPLE_ROWS = 20_000
 _ALONE = 0.90
@@ -92,7 +93,7 @@ def _linear_combination(sample: pd.DataFrame, codes: Floats, given: LeakageInput
     complete = sample[names].notna().all(axis=1).to_numpy() if names else np.zeros(0, dtype=bool)
     if given.target.task != "regression" or complete.sum() < 3 * len(names) or not names:
         return
-    numbers, wanted = sample.loc[complete, names].to_numpy(dtype=np.float64), codes[complete]
+    numbers, wanted = within_bounds(sample.loc[complete, names].to_numpy(dtype=np.float64)), codes[complete]
     if _explained(numbers, wanted) < _EXACT:
         return
     needed = [
@@ -140,7 +141,7 @@ def _time_hint(given: LeakageInput) -> Iterator[Finding]:
 
 def _as_numbers(values: pd.Series) -> Floats:
     if values.dtype.kind in "fiub":
-        return values.to_numpy(dtype=np.float64)
+        return within_bounds(values.to_numpy(dtype=np.float64))
     if values.dtype.kind == "M":
         return values.to_numpy(dtype="datetime64[s]").astype(np.float64)
     codes, _ = pd.factorize(values)

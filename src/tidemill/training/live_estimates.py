@@ -3,12 +3,16 @@
 import numpy as np
 
 from tidemill.evaluation import statistics
+from tidemill.evaluation.comparison import Estimate
 from tidemill.evaluation.intervals import intervals
 from tidemill.evaluation.resampling import Bootstrap
 from tidemill.evaluation.statistics import Scores, Statistic
 from tidemill.kit.metrics import METRICS
 from tidemill.schemas.monitoring import Interval
 from tidemill.training.live_rows import Columns, ServedModel
+
+_GREATEST_ERROR = 1e300
+"""Differences of metrics beyond it may be beyond any float."""
 
 
 def estimate(
@@ -18,6 +22,18 @@ def estimate(
     usable = rows.where(_usable(rows, model))
     if len(usable) == 0:
         return {}
+    with np.errstate(over="ignore", invalid="ignore"):  # a metric whose squares are beyond any float is left out
+        found = _measured(usable, model, Bootstrap(resamples=resamples, seed=seed), only)
+    return {
+        name: Interval(value=value, low=ends.low if ends else None, high=ends.high if ends else None)
+        for name, (value, ends) in found.items()
+        if abs(value) < _GREATEST_ERROR
+    }
+
+
+def _measured(
+    usable: Columns, model: ServedModel, bootstrap: Bootstrap, only: str | None
+) -> dict[str, tuple[float, Estimate | None]]:
     scores = _scores(usable, model)
     names = [name for name in METRICS.get(model.task or "", ()) if only in (None, name)]
     chosen = {
@@ -25,11 +41,12 @@ def estimate(
         for name in names
         if statistics.is_scorable(name, scores) and _has_the_classes(name, usable, model)
     }
-    found = intervals(chosen, len(usable), Bootstrap(resamples=resamples, seed=seed))
-    return {
-        name: Interval(value=value, low=ends.low if ends else None, high=ends.high if ends else None)
-        for name, (value, ends) in found.items()
-    }
+    return intervals(chosen, len(usable), bootstrap)
+
+
+def usable_rows(rows: Columns, model: ServedModel) -> int:
+    """How many of ``rows``, all of which have a truth, the metrics can be computed of."""
+    return int(_usable(rows, model).sum())
 
 
 def _usable(rows: Columns, model: ServedModel) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":

@@ -1,5 +1,6 @@
 """Reads a ledger export into columns, one set per model version."""
 
+import json
 import math
 from array import array
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ class Columns:
     scores: the predicted number, the probability of the second class, or that of the most probable class; NaN if none.
     predicted: index into the classes, -1 for none of them. truth: class index or number, NaN without a (usable) truth.
     delay_seconds: NaN without a truth. probabilities: rows x classes, None unless every row has them.
+    uniform: whether the row speaks for all rows; the others were read in addition, for their truth.
     """
 
     days: NDArray[np.int32]
@@ -45,6 +47,7 @@ class Columns:
     delay_seconds: NDArray[np.float64]
     probabilities: NDArray[np.float32] | None
     invalid_truths: int
+    uniform: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.days)
@@ -52,6 +55,11 @@ class Columns:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         return ~np.isnan(self.truth)
+
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """Rows with a truth, usable or not."""
+        return ~np.isnan(self.delay_seconds)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Columns":
         return replace(
@@ -61,6 +69,7 @@ class Columns:
             predicted=self.predicted[chosen],
             truth=self.truth[chosen],
             delay_seconds=self.delay_seconds[chosen],
+            uniform=self.uniform[chosen],
             probabilities=None if self.probabilities is None else self.probabilities[chosen],
         )
 
@@ -81,6 +90,7 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         delay_seconds=np.concatenate([part.delay_seconds for part in parts]),
         probabilities=np.concatenate(whole) if len(whole) == len(matrices) else None,
         invalid_truths=sum(part.invalid_truths for part in parts),
+        uniform=np.concatenate([part.uniform for part in parts]),
     )
 
 
@@ -95,6 +105,7 @@ class _Builder:
     truth: "array[float]" = field(default_factory=lambda: array("d"))
     delays: "array[float]" = field(default_factory=lambda: array("d"))
     probabilities: "array[float]" = field(default_factory=lambda: array("f"))
+    uniform: bytearray = field(default_factory=bytearray)
     invalid_truths: int = 0
     _every_row_has_probabilities: bool = True
 
@@ -112,6 +123,7 @@ class _Builder:
         self.invalid_truths += "truth" in row and math.isnan(truth)
         self.truth.append(truth)
         self.delays.append(row.get("delay", math.nan))
+        self.uniform.append(row.get("uniform", True))
 
     def _add_prediction(self, output: Mapping[str, Any]) -> None:
         prediction = output.get("prediction")
@@ -136,14 +148,16 @@ class _Builder:
         row = [math.nan] * len(self._classes)
         for text, probability in probabilities.items():
             index = self._index_of_text(text)
-            if index == _NONE or not is_finite_number(probability):
+            if index == _NONE or not is_finite_number(probability) or not 0 <= probability <= 1:
                 return None
             row[index] = float(probability)
         return None if any(math.isnan(value) for value in row) else row
 
-    def _truth(self, truth: Label) -> float:
+    def _truth(self, truth: Label | None) -> float:
         if self.model.task is None:
             return 0.0  # there is a truth; nobody knows what it should look like
+        if not isinstance(truth, (bool, int, float, str)):
+            return math.nan
         if not self._classes:
             number = number_of_text(truth) if isinstance(truth, str) else truth
             return float(number) if number is not None and is_finite_number(number) else math.nan
@@ -173,17 +187,25 @@ class _Builder:
             delay_seconds=np.array(self.delays, dtype=np.float64),
             probabilities=matrix,
             invalid_truths=self.invalid_truths,
+            uniform=np.frombuffer(bytes(self.uniform), dtype=np.bool_),
         )
 
 
 def read_rows(path: Path, models: Mapping[str, ServedModel]) -> dict[str, Columns]:
-    """Columns per key of ``models`` from NDJSON lines ``{"model", "at", "output"[, "truth", "delay"]}``.
+    """Columns per key of ``models`` from NDJSON lines ``{"model", "at", "output"[, "truth", "delay"][, "uniform"]}``.
 
-    ``at`` is in seconds since 1970 (UTC), ``delay`` in seconds.
+    ``at`` is in seconds since 1970 (UTC), ``delay`` in seconds; ``uniform`` is false for rows read for their truth.
     """
     builders = {key: _Builder(model) for key, model in models.items()}
     with path.open("rb") as lines:
         for line in lines:
-            row = orjson.loads(line)
+            row = _decoded(line)
             builders[row["model"]].add(row)
-    return {key: builder.build() for key, builder in builders.items() if builder.days}
+    return {key: builder.build() for key, builder in builders.items()}
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:  # an integer that no float can hold, which JSON may have
+        return json.loads(line)

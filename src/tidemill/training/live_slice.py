@@ -1,6 +1,6 @@
 """One slice of a monitoring report: a model version's labelled rows measured, and set beside its holdout."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.evaluation.comparison import Estimate, judge
-from tidemill.evaluation.distribution import compare_samples, histogram
+from tidemill.evaluation.distribution import compare_samples, histogram, within_range
+from tidemill.evaluation.scaling import Scaling
 from tidemill.schemas.monitoring import (
     ClassCount,
     Day,
@@ -21,8 +22,9 @@ from tidemill.schemas.monitoring import (
     Slice,
     Verdict,
 )
-from tidemill.training.live_estimates import estimate
+from tidemill.training.live_estimates import estimate, usable_rows
 from tidemill.training.live_rows import Columns, ServedModel
+from tidemill.training.live_totals import Counting, Totals, scaled, scaled_all
 
 MIN_LABELS = 30
 """Below this no verdict is given: bootstrap intervals of so few rows are too narrow to be trusted."""
@@ -37,29 +39,55 @@ _USUAL_METRIC = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "r
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
-def measure_slice(rows: Columns | None, model: ServedModel, seed: int, *, metric_by_day: bool = True) -> Slice:
-    """Everything a report says about ``rows``, which one model version (or several alike) predicted."""
-    if rows is None:
+def measure_slice(
+    rows: Columns | None, model: ServedModel, seed: int, *, metric_by_day: bool = True, totals: Totals | None = None
+) -> Slice:
+    """Everything a report says about ``rows``, which one model version (or several alike) predicted.
+
+    ``totals``: what the ledger holds where ``rows`` are samples of it; counts are then scaled to it.
+    """
+    if rows is None or (len(rows) == 0 and not totals):
         return _nothing(model)
-    notes: list[str] = []
+    counting = Counting.of(rows, totals)
+    notes = list(_sampling_notes(counting))
     live = _live(rows, model, seed, notes)
     metric = _main_metric(model, live)
-    metrics = [_beside_holdout(name, found, model, int(rows.labelled.sum())) for name, found in live.items()]
+    measured = min(usable_rows(rows.where(rows.labelled), model), _MAX_ROWS_MEASURED)
+    metrics = [_beside_holdout(name, found, model, measured) for name, found in live.items()]
+    labelled, labelled_interval = scaled(int(rows.labelled.sum()), counting.truths)
+    invalid, invalid_interval = scaled(rows.invalid_truths, counting.truths)
     return Slice(
-        predictions=len(rows),
-        labelled=int(rows.labelled.sum()),
-        invalid_truths=rows.invalid_truths,
-        coverage_percent=_percent(int(rows.labelled.sum()), len(rows)),
+        predictions=counting.predictions,
+        labelled=labelled,
+        labelled_interval=labelled_interval,
+        invalid_truths=invalid,
+        invalid_truths_interval=invalid_interval,
+        coverage_percent=_percent(labelled, counting.predictions),
+        sampled_predictions=None if counting.uniform.is_complete else counting.uniform.seen,
+        sampled_labels=None if counting.truths.is_complete else counting.truths.seen,
         task=model.task,
         metric=metric,
         metrics=metrics,
         verdict=_verdict(metrics, metric, model),
-        label_delay_seconds=quantiles(rows.delay_seconds),
-        representativeness=_representativeness(rows),
-        distribution=_distribution(rows, model),
-        days=_days(rows, model, metric if metric_by_day else None, seed),
+        label_delay_seconds=quantiles(rows.delay_seconds, counting.truths),
+        representativeness=_representativeness(rows, counting),
+        distribution=_distribution(rows, model, counting),
+        days=_days(rows, model, metric if metric_by_day else None, seed, counting),
         notes=notes,
     )
+
+
+def _sampling_notes(counting: Counting) -> Iterator[str]:
+    if not counting.uniform.is_complete:
+        yield (
+            f"What is said of all predictions is scaled from a random sample of {counting.uniform.seen} of "
+            f"{counting.predictions}; such counts have 95% intervals."
+        )
+    if not counting.truths.is_complete:
+        yield (
+            f"What is said of the labelled rows is of a random sample of {counting.truths.seen} of "
+            f"{counting.truths.population} predictions with a truth; counts are scaled and have 95% intervals."
+        )
 
 
 def _live(rows: Columns, model: ServedModel, seed: int, notes: list[str]) -> dict[str, Interval]:
@@ -136,40 +164,42 @@ def _verdict(metrics: Iterable[LiveMetric], metric: str | None, model: ServedMod
     return "not_enough_labels" if model.holdout else "no_holdout"
 
 
-def quantiles(values: NDArray[np.float64]) -> Quantiles | None:
-    """Of the numbers in ``values``; None if there are none."""
+def quantiles(values: NDArray[np.float64], scaling: Scaling | None = None) -> Quantiles | None:
+    """Of the numbers in ``values``; None if there are none. ``scaling``: of their count, where they are a sample's."""
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return None
-    low, p05, p25, p50, p75, p95, p99, high = (float(value) for value in np.quantile(values, _LEVELS))
+    low, p05, p25, p50, p75, p95, p99, high = within_range(values, lambda scaled: np.quantile(scaled, _LEVELS)).tolist()
+    count, interval = (len(values), None) if scaling is None else scaled(len(values), scaling)
     return Quantiles(
-        count=len(values), mean=float(values.mean()), minimum=low, maximum=high,
+        count=count, count_interval=interval, mean=float(within_range(values, np.mean)), minimum=low, maximum=high,
         p05=p05, p25=p25, p50=p50, p75=p75, p95=p95, p99=p99,
     )  # fmt: skip
 
 
-def _representativeness(rows: Columns) -> Representativeness:
-    labelled, unlabelled = rows.scores[rows.labelled], rows.scores[~rows.labelled]
+def _representativeness(rows: Columns, counting: Counting) -> Representativeness:
+    labelled, unlabelled = rows.scores[rows.labelled], rows.scores[rows.uniform & ~rows.labelled]
     labelled, unlabelled = labelled[~np.isnan(labelled)], unlabelled[~np.isnan(unlabelled)]
-    verdict, statistic, detail = _compare_labelled(rows, labelled, unlabelled)
+    verdict, statistic, detail = _compare_labelled(rows, counting, labelled, unlabelled)
     return Representativeness(
         representative=verdict,
         statistic=statistic,
-        labelled=quantiles(labelled),
-        unlabelled=quantiles(unlabelled),
+        labelled=quantiles(labelled, counting.truths),
+        unlabelled=quantiles(unlabelled, counting.unlabelled(rows)),
         detail=detail,
     )
 
 
 def _compare_labelled(
-    rows: Columns, labelled: NDArray[np.float64], unlabelled: NDArray[np.float64]
+    rows: Columns, counting: Counting, labelled: NDArray[np.float64], unlabelled: NDArray[np.float64]
 ) -> tuple[bool | None, float | None, str]:
-    if bool(rows.labelled.all()) and len(rows):
+    known = counting.truths.scale(int(rows.labelled.sum())).value
+    if known == counting.predictions > 0 and bool(rows.labelled.all()):
         return True, None, "Every row has its truth."
     if min(len(labelled), len(unlabelled)) < MIN_LABELS:
         return None, None, "Too few rows with or without a truth to compare them."
     found = compare_samples(labelled, unlabelled)
-    share = f"{_percent(int(rows.labelled.sum()), len(rows))}% of the rows have a truth"
+    share = f"{_percent(known, counting.predictions)}% of the rows have a truth"
     if found.differs:
         said = f"{share}, and their scores differ from the others': the live metrics speak for the labelled rows only."
         return False, found.statistic, said
@@ -178,44 +208,59 @@ def _compare_labelled(
     return True, found.statistic, f"{share}; by their scores they are like the others."
 
 
-def _distribution(rows: Columns, model: ServedModel) -> PredictionDistribution:
-    scores = rows.scores[np.isfinite(rows.scores)]
-    made = PredictionDistribution(quantiles=quantiles(scores))
+def _distribution(rows: Columns, model: ServedModel, counting: Counting) -> PredictionDistribution:
+    scores = rows.scores[np.isfinite(rows.scores) & rows.uniform]
+    made = PredictionDistribution(quantiles=quantiles(scores, counting.uniform))
     if len(scores):
         # Probabilities have the same ends in every report, so that reports compare.
-        edges, counts = histogram(scores, _HISTOGRAM_BINS, (0.0, 1.0) if model.classes else None)
-        made.histogram = Histogram(edges=edges, counts=counts)
+        edges, found = histogram(scores, _HISTOGRAM_BINS, (0.0, 1.0) if model.classes else None)
+        counts, intervals = scaled_all(found, counting.uniform)
+        made.histogram = Histogram(edges=edges, counts=counts, count_intervals=intervals)
     if model.classes:
-        made.classes = _class_counts(rows, model.classes)
+        made.classes = _class_counts(rows, model.classes, counting)
     return made
 
 
-def _class_counts(rows: Columns, classes: list[Any]) -> list[ClassCount]:
-    predicted = np.bincount(rows.predicted[rows.predicted >= 0], minlength=len(classes))
+def _class_counts(rows: Columns, classes: list[Any], counting: Counting) -> list[ClassCount]:
+    predicted = np.bincount(rows.predicted[(rows.predicted >= 0) & rows.uniform], minlength=len(classes))
     observed = np.bincount(rows.truth[rows.labelled].astype(np.int64), minlength=len(classes))
-    order = np.argsort(-predicted, kind="stable")[:_MAX_CLASSES_SHOWN]
-    return [
-        ClassCount(label=classes[index], predicted=int(predicted[index]), observed=int(observed[index]))
-        for index in order
-    ]
+    made = []
+    for index in np.argsort(-predicted, kind="stable")[:_MAX_CLASSES_SHOWN]:
+        of_predicted = scaled(int(predicted[index]), counting.uniform)
+        of_observed = scaled(int(observed[index]), counting.truths)
+        made.append(
+            ClassCount(
+                label=classes[index],
+                predicted=of_predicted[0],
+                predicted_interval=of_predicted[1],
+                observed=of_observed[0],
+                observed_interval=of_observed[1],
+            )
+        )
+    return made
 
 
-def _days(rows: Columns, model: ServedModel, metric: str | None, seed: int) -> list[Day]:
+def _days(rows: Columns, model: ServedModel, metric: str | None, seed: int, counting: Counting) -> list[Day]:
+    numbers = {_EPOCH + timedelta(days=int(number)) for number in np.unique(rows.days)} | set(counting.days or ())
     days = []
-    for number in np.unique(rows.days):
-        part = rows.where(rows.days == number)
-        labelled = int(part.labelled.sum())
+    for day in sorted(numbers):
+        part = rows.where(rows.days == (day - _EPOCH).days)
+        of_day = counting.of_day(day, part)
+        labelled, interval = scaled(int(part.labelled.sum()), of_day.truths)
         measured = None
-        if metric is not None and labelled >= MIN_LABELS:
+        if metric is not None and int(part.labelled.sum()) >= MIN_LABELS:
             sample = _sampled(part.where(part.labelled), _MAX_ROWS_MEASURED_PER_DAY, seed)
             measured = estimate(sample, model, seed, _DAY_RESAMPLES, only=metric).get(metric)
-        day = _EPOCH + timedelta(days=int(number))
-        days.append(Day(day=day, predictions=len(part), labelled=labelled, metric=measured))
+        days.append(
+            Day(day=day, predictions=of_day.predictions, labelled=labelled, labelled_interval=interval, metric=measured)
+        )
     return days
 
 
 def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2) if whole else 0.0
+    """To two decimals, and to three figures where that says nothing, as of 75 labels in three million rows."""
+    percent = 100 * part / whole if whole else 0.0
+    return round(percent, 2) if percent >= 1 else float(f"{percent:.3g}")
 
 
 def _nothing(model: ServedModel) -> Slice:

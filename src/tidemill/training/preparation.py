@@ -71,11 +71,17 @@ def prepare_table(table: Table, options: TrainingOptions, threads: int) -> Prepa
         rows=len(split.development),
         categories=tuple(range(len(features.of("string")))),
         # Judged without the holdout, as everything that the search sees.
-        non_negative=target.task == "regression" and bool(target.codes[split.development].min() >= 0),
+        non_negative=target.task == "regression" and _counts_something(target, split),
         threads=threads,
         seed=options.seed,
     )
     return Prepared(frame, rows, target, features, split, setting, findings, groups)
+
+
+def _counts_something(target: Target, split: Split) -> bool:
+    """Whether the development rows could be counts: none negative, and not nothing but zeros in any part."""
+    least = float(target.codes[split.development].min())
+    return least >= 0 and all(target.codes[train].max() > 0 for train, _ in split.folds)
 
 
 def _check_names(table: Table, options: TrainingOptions) -> None:

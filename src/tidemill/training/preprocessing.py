@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tidemill.training.columns import Features
-from tidemill.training.transformers import BooleanNumbers, DatetimeParts
+from tidemill.training.transformers import BooleanNumbers, BoundedNumbers, DatetimeParts
 
 Encoding = Literal["trees", "linear"]
 
@@ -36,14 +36,14 @@ def _tree_parts(features: Features) -> list[tuple[str, Any, list[str]]]:
         max_categories=MAX_CATEGORIES,
     )
     parts: list[tuple[str, Any, list[str]]] = [("categories", ordinal, features.of("string"))]
-    parts += [("numbers", "passthrough", features.numbers), *_plain_parts(features)]
+    parts += [("numbers", BoundedNumbers(), features.numbers), *_plain_parts(features)]
     return [part for part in parts if part[2]]
 
 
 def _linear_parts(features: Features) -> list[tuple[str, Any, list[str]]]:
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MAX_ONE_HOT, sparse_output=False)
     parts: list[tuple[str, Any, list[str]]] = [("categories", one_hot, features.of("string"))]
-    parts.append(("numbers", _scaled(), features.numbers))
+    parts.append(("numbers", _scaled(("bound", BoundedNumbers())), features.numbers))
     parts += [(name, _scaled((name, step)), names) for name, step, names in _plain_parts(features)]
     return [part for part in parts if part[2]]
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 Keys = npt.NDArray[np.uint64]
 
 _BATCH_ROWS = 100_000
+_FLOAT_HOLDS = 2**53
 _STEP = 0x9E3779B97F4A7C15
 
 
@@ -29,8 +30,15 @@ def row_keys(parts: Sequence[Path], columns: Sequence[str]) -> Keys:
 
 def value_keys(values: pd.Series, seed: int) -> Keys:
     """One key a row, equal for equal values; another seed gives them another order."""
-    numeric = values.astype("float64") if values.dtype.kind in "iu" else values
-    return _mixed(np.asarray(pd.util.hash_pandas_object(numeric, index=False), np.uint64), seed)
+    if values.dtype.kind not in "iu":
+        return _mixed(_hashed(values), seed)
+    # As floats, since a column of integers becomes one of floats when it has gaps; but not where they would be alike.
+    large = (values > _FLOAT_HOLDS) | (values < -_FLOAT_HOLDS)
+    return _mixed(np.where(large, _hashed(values), _hashed(values.astype("float64"))), seed)
+
+
+def _hashed(values: pd.Series) -> Keys:
+    return np.asarray(pd.util.hash_pandas_object(values, index=False), np.uint64)
 
 
 def common_columns(one: Path, other: Path) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from lightgbm.basic import LightGBMError
 from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.pruners import PercentilePruner
 from optuna.samplers import TPESampler
@@ -31,12 +30,12 @@ from tidemill.training.fitting import (
     validation_interval,
     validation_score,
 )
+from tidemill.training.library_errors import FIT_ERRORS
 
 _SEEDS_PER_RUN = 1_000_003
 _MOST_TOO_LONG = 5
 _MOST_BROKEN = 10
 _OVER, _ERROR = "search_over", "error"
-_FIT_ERRORS = (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError, LightGBMError)
 _KEPT_PERCENT = 65.0
 _WARMUP_STEPS = 4
 """Of boosting, in rounds times learning rate; folds count on from here, so the first one can prune."""
@@ -165,7 +164,7 @@ class Search:
         except OutOfTimeError:
             self._too_long += 1
             state = TrialState.FAIL
-        except _FIT_ERRORS as error:
+        except FIT_ERRORS as error:
             trial.set_user_attr(_ERROR, type(error).__name__)
             self._reporter.log("warning", f"Trial {trial.number} failed ({type(error).__name__}).")
             state = TrialState.FAIL

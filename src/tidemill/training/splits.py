@@ -1,5 +1,6 @@
 """Train, validation and holdout: at random within classes, by time, or by group. The same seed gives the same split."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,8 +87,22 @@ def _divide(rows: Rows, target: Target, plan: SplitPlan, share: float) -> tuple[
         assert plan.by is not None
         return _by_group(rows, plan.by, share)
     classes = None if target.task == "regression" else target.codes[rows]
+    _check_room(target, len(rows), share)
     first, second = train_test_split(rows, test_size=share, random_state=plan.seed, stratify=classes)
     return np.sort(first), np.sort(second)
+
+
+def _check_room(target: Target, rows: int, share: float) -> None:
+    """A random split holds out rows of each class, so there must be as many as there are classes."""
+    many = len(target.classes)
+    held_out = math.ceil(share * rows)
+    if held_out < many or rows - held_out < many:
+        least = math.ceil(100 * many / rows) / 100
+        detail = (
+            f"A holdout of {held_out} of {rows} rows has no room for each of the {many} classes of the target column "
+            f"{target.name}. Use a holdout share of at least {least:g}, more rows or fewer classes."
+        )
+        raise _unfit(target.name, "holdout_too_small", detail)
 
 
 def _by_group(rows: Rows, keys: Keys, share: float) -> tuple[Rows, Rows]:
@@ -128,7 +143,11 @@ def _cross_validation(rows: Rows, target: Target, seed: int) -> tuple[tuple[Rows
 
 def _check_classes(target: Target, train: Rows, test: Rows) -> None:
     if len(train) == 0 or len(test) == 0:
-        raise Invalid("split_empty", "The split leaves a part without rows.")
+        detail = (
+            "The split leaves a part without rows: too few moments or groups are left to divide. Choose another time "
+            "or group column, another holdout share or a random split."
+        )
+        raise Invalid("split_empty", detail)
     if target.task == "regression":
         return
     seen, asked = np.unique(target.codes[train]), np.unique(target.codes[test])

@@ -17,6 +17,8 @@ from tidemill.training.frames import Column, Table
 MIN_ROWS = 50
 MIN_ROWS_PER_CLASS = 5
 MAX_CLASSES = 100
+GREATEST_TARGET = 1e30
+"""Of quantities, whose errors are squared and summed, by some learners in 32-bit floats."""
 _MAX_CLASSES_GUESSED = 10
 _UNIQUE_SHARE = 0.5
 DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
@@ -89,33 +91,63 @@ def _regression(values: pd.Series, column: Column) -> Target:
         detail = f"Regression needs numbers; the target column {column.name} is of type {column.kind}."
         raise _invalid(column.name, "target_not_numeric", detail)
     numbers = values.to_numpy(dtype=np.float64)
+    beyond = np.flatnonzero(np.abs(numbers) > GREATEST_TARGET)
+    if len(beyond):
+        row = int(values.index[beyond[0]]) + 1
+        detail = (
+            f"{len(beyond)} values of the target column {column.name} lie beyond {GREATEST_TARGET:g}, the first in row "
+            f"{row}: errors of such numbers cannot be squared. Use another unit or the logarithm."
+        )
+        raise Invalid(
+            "target_out_of_range", detail, [Problem(f"row {row}, column {column.name}", "target_out_of_range", detail)]
+        )
     return Target(column.name, "regression", (), numbers, numbers)
 
 
 def _classification(values: pd.Series, column: Column, task: Task) -> Target:
-    labels = _labels(values, column)
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) > max(MAX_CLASSES, 2) or (len(classes) > 2 and len(classes) > _UNIQUE_SHARE * len(labels)):
-        detail = f"The target column {column.name} has {len(classes)} distinct values in {len(labels)} rows."
+    """Counted before any label is copied: one long text among many rows must not cost memory."""
+    found, distinct = pd.factorize(values)
+    _check_classes(np.bincount(found, minlength=len(distinct)), column, task)
+    labels = _labels(distinct, column)
+    order = np.argsort(labels, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    codes, classes = place[found], labels[order]
+    return Target(column.name, task, tuple(classes.tolist()), codes.astype(np.float64), classes[codes])
+
+
+def _check_classes(counts: npt.NDArray[np.int64], column: Column, task: Task) -> None:
+    """Raises Invalid if there are too many classes, or too few rows of one."""
+    many, rows = len(counts), int(counts.sum())
+    if many > max(MAX_CLASSES, 2) or (many > 2 and many > _UNIQUE_SHARE * rows):
+        detail = f"The target column {column.name} has {many} distinct values in {rows} rows."
         hint = "" if column.kind == "string" else " Choose the task regression for quantities."
         raise _invalid(column.name, "target_too_many_classes", f"{detail} At most {MAX_CLASSES} classes work.{hint}")
-    if task == "binary" and len(classes) != 2:
-        detail = f"A binary task needs two classes; the target column {column.name} has {len(classes)}."
+    if task == "binary" and many != 2:
+        detail = f"A binary task needs two classes; the target column {column.name} has {many}."
         raise _invalid(column.name, "target_not_binary", detail)
     rare = int((counts < MIN_ROWS_PER_CLASS).sum())
     if rare:
-        detail = f"Each class needs at least {MIN_ROWS_PER_CLASS} rows; {rare} of {len(classes)} have fewer."
+        detail = f"Each class needs at least {MIN_ROWS_PER_CLASS} rows; {rare} of {many} have fewer."
         raise _invalid(column.name, "class_too_small", detail)
-    return Target(column.name, task, tuple(classes.tolist()), codes.astype(np.float64), labels)
 
 
-def _labels(values: pd.Series, column: Column) -> npt.NDArray[Any]:
+def _labels(distinct: Any, column: Column) -> npt.NDArray[Any]:
+    """Texts as objects: an array of texts proper has room for the longest in every row, and drops NUL at their end."""
     if column.kind == "boolean":
-        return values.to_numpy(dtype=np.bool_)
+        return np.asarray(distinct, dtype=np.bool_)
     if column.kind == "string":
-        return values.to_numpy(dtype=np.str_)
-    numbers = values.to_numpy()
-    return numbers.astype(np.int64) if _is_whole(values) else numbers
+        return np.asarray(distinct, dtype=np.object_)
+    numbers = np.asarray(distinct)
+    if numbers.dtype.kind == "i":
+        return numbers
+    if not _is_whole(pd.Series(numbers)):
+        detail = (
+            f"Classes are text, flags or whole numbers; the target column {column.name} holds fractions or numbers "
+            "beyond 2**53. Choose the task regression for quantities, or write the classes as text."
+        )
+        raise _invalid(column.name, "target_fractions", detail)
+    return numbers.astype(np.int64)
 
 
 def _is_whole(values: pd.Series) -> bool:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
+GREATEST_FEATURE = float(np.finfo(np.float32).max)
+"""Beyond it, about 3.4e38, numbers are alike to every model."""
 _SECONDS_PER_DAY = 86_400.0
 _CALENDAR = ("month", "day", "dayofweek", "dayofyear", "hour", "minute")
 _TREND = ("year", "days")
@@ -29,6 +31,29 @@ class BooleanNumbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def get_feature_names_out(self, _names: Sequence[str] | None = None) -> npt.NDArray[np.object_]:
         return self.feature_names_in_
+
+
+class BoundedNumbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Numbers within what 32-bit floats hold, as trees compare them; those beyond count as the greatest and the least.
+
+    Squares of such numbers stay finite too, so that scaling and linear models cope.
+    """
+
+    def fit(self, frame: pd.DataFrame, _target: Any = None) -> Self:
+        self.feature_names_in_ = np.asarray(frame.columns, dtype=object)
+        self.n_features_in_ = frame.shape[1]
+        return self
+
+    def transform(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return within_bounds(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    def get_feature_names_out(self, _names: Sequence[str] | None = None) -> npt.NDArray[np.object_]:
+        return self.feature_names_in_
+
+
+def within_bounds(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same with those beyond `GREATEST_FEATURE` moved to it; missing ones stay missing."""
+    return np.clip(numbers, -GREATEST_FEATURE, GREATEST_FEATURE)
 
 
 class DatetimeParts(TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -47,6 +47,7 @@ async def test_counts_coverage_revisions_and_unmatched_feedback_are_told(
         "predictions": 900,
         "rows_read": 900,
         "labelled": 450,
+        "labelled_interval": None,
         "coverage_percent": 50.0,
         "unmatched_feedback": 1,
         "revisions": 1,

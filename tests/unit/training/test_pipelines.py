@@ -39,7 +39,7 @@ def test_winners_survive_saving_and_strange_rows(candidate: str, task: str) -> N
 def _strange(frame: pd.DataFrame) -> pd.DataFrame:
     """Unseen and missing categories as objects, nothing known, and flags without gaps."""
     odd = frame.head(4).assign(town=pd.Series(["atlantis", None, "lille", np.nan], dtype=object).to_numpy())
-    odd["wage"] = [np.nan, 1e9, -1e9, 0.0]
+    odd["wage"] = [np.nan, 1e300, -1e300, 0.0]
     odd["member"] = [True, False, True, True]
     odd["joined"] = pd.to_datetime([None, "1970-01-01", "2100-01-01", "2020-05-05"]).as_unit("ns")
     return odd

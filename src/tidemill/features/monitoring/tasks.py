@@ -1,12 +1,14 @@
 """The job that makes a monitoring report."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from tidemill.db.engine import transaction
 from tidemill.features.monitoring import service
-from tidemill.features.monitoring.export import MAX_ROWS, Exported, count_unmatched, export_rows, model_key
+from tidemill.features.monitoring.export import Exported, count_unmatched, export_rows, model_key
 from tidemill.features.monitoring.service import ReportOrder
 from tidemill.features.predictions.service import LedgerWindow
 from tidemill.features.registry import service as registry
@@ -56,7 +58,8 @@ async def _measured(context: JobContext, order: ReportOrder) -> ReportContent:
         file = directory / "rows.ndjson"
         exported = await export_rows(context, window, file)
         models = await _models(context, exported.models)
-        result = await context.compute(_ENTRY, {"rows": str(file), "models": models})
+        totals = _totals(exported)
+        result = await context.compute(_ENTRY, {"rows": str(file), "models": models, "totals": totals})
     await context.progress(Progress("matching feedback"))
     unmatched, all_seen = await count_unmatched(context.services.sessions, order.since, order.until)
     return _content(Measured.model_validate(result), exported, unmatched, all_seen)
@@ -75,21 +78,44 @@ async def _models(context: JobContext, found: set[tuple[str, int]]) -> dict[str,
     return models
 
 
+def _totals(exported: Exported) -> dict[str, dict[str, dict[str, int]]] | None:
+    if exported.totals is None:
+        return None
+    return {
+        key: {day.isoformat(): asdict(total) for day, total in days.items()} for key, days in exported.totals.items()
+    }
+
+
 def _content(measured: Measured, exported: Exported, unmatched: int, all_feedback_seen: bool) -> ReportContent:
-    notes = []
-    if exported.is_sample:
-        notes.append(f"A random sample of about {MAX_ROWS} predictions was looked at; all are counted.")
+    notes = list(_sampling_notes(exported))
     if not all_feedback_seen:
         notes.append("There is more feedback than was searched; the number of unmatched ones is a lower bound.")
     counts = ReportCounts(
         predictions=exported.predictions,
         rows_read=exported.rows_read,
         labelled=measured.total.labelled,
+        labelled_interval=measured.total.labelled_interval,
         coverage_percent=measured.total.coverage_percent,
         unmatched_feedback=unmatched,
         revisions=exported.revisions,
     )
     return ReportContent(counts=counts, total=measured.total, versions=measured.versions, notes=notes)
+
+
+def _sampling_notes(exported: Exported) -> Iterator[str]:
+    if exported.totals is None:
+        return
+    yield (
+        "There are more predictions than a report reads. Predictions, truths and revisions are counted exactly; what "
+        f"is said of the scores of all predictions is scaled from a random sample of {exported.uniform_rows}."
+    )
+    if exported.truths_read < exported.truths:
+        yield (
+            f"Live metrics and counts of labelled rows are of a random sample of {exported.truths_read} of the "
+            f"{exported.truths} predictions with a truth."
+        )
+    else:
+        yield f"Every one of the {exported.truths} predictions with a truth was looked at."
 
 
 REPORT = TaskDefinition(

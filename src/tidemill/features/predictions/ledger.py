@@ -4,9 +4,9 @@ Prediction ids begin with their time, so a look-up by id names the days it can b
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, bindparam, text
@@ -17,7 +17,8 @@ from tidemill.kit.limits import PAGE_BYTES
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 """Between the moment in an id and the row's ``predicted_at``."""
-_SAMPLE_DIGITS = 5
+_SAMPLE_STEPS = 1 << 20
+_SAMPLE_SEED = 20260101
 
 _SOURCES = text("""
     SELECT prediction_id, deployment, model_name, model_version FROM predictions
@@ -28,6 +29,8 @@ _WINDOW = """
     deployment = :deployment AND predicted_at >= :since AND predicted_at < :until
     AND (CAST(:model_version AS integer) IS NULL OR model_version = :model_version)
 """
+_DRAWN = f"(hashtextextended(prediction_id, {_SAMPLE_SEED}) & {_SAMPLE_STEPS - 1})"
+"""A row's place in a fixed random order of all rows, whatever its id looks like."""
 _COUNT = text(f"SELECT count(*) FROM predictions WHERE {_WINDOW}")  # noqa: S608 - a constant
 _READ = text(f"""
     SELECT prediction_id, predicted_at, model_name, model_version, output FROM (
@@ -36,12 +39,26 @@ _READ = text(f"""
         FROM (
             SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
             WHERE {_WINDOW} AND (predicted_at, prediction_id) > (:after_time, :after_id)
-            AND right(prediction_id, {_SAMPLE_DIGITS}) < :sample_end
+            AND {_DRAWN} >= :sample_begin AND {_DRAWN} < :sample_end
             ORDER BY predicted_at, prediction_id LIMIT :limit
         ) AS batch
     ) AS measured
     WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES} ORDER BY predicted_at, prediction_id
 """)  # noqa: S608 - a constant
+_READ_IDS = text(f"""
+    SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
+    WHERE {_WINDOW} AND prediction_id = ANY(:ids) AND predicted_at >= :earliest AND predicted_at < :latest
+    AND {_DRAWN} >= :sample_begin AND {_DRAWN} < :sample_end
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))  # noqa: S608 - a constant
+_COUNT_BY_DAY = text(f"""
+    SELECT model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day, count(*) AS rows
+    FROM predictions WHERE {_WINDOW} GROUP BY 1, 2, 3
+""")  # noqa: S608 - a constant
+_PLACES = text(f"""
+    SELECT prediction_id, model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day
+    FROM predictions
+    WHERE {_WINDOW} AND prediction_id = ANY(:ids) AND predicted_at >= :earliest AND predicted_at < :latest
+""").bindparams(bindparam("ids", type_=ARRAY(Text)))  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +91,36 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Rows after the position ``after``, of these at random the share ``share``, at most ``limit``."""
+    """Rows after the position ``after``, at most ``limit``, of these at random the share between two bounds.
+
+    begin, end: parts of one fixed random order of all rows, 0 to 1. A row is drawn for a share if it is for every
+    larger one, so rows between two shares are those that the larger sample has in addition.
+    """
 
     after: tuple[datetime, str] | None
     limit: int
-    share: float = 1.0
+    end: float = 1.0
+    begin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """How many rows of one model version are of one day (UTC)."""
+
+    model_name: str
+    model_version: int
+    day: date
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is counted."""
+
+    prediction_id: str
+    model_name: str
+    model_version: int
+    day: date
 
 
 async def sources_of(session: AsyncSession, prediction_ids: Sequence[str]) -> dict[str, Source]:
@@ -108,24 +150,48 @@ async def count(session: AsyncSession, window: LedgerWindow) -> int:
     return int((await session.execute(_COUNT, _values(window))).scalar_one())
 
 
+async def count_by_day(session: AsyncSession, window: LedgerWindow) -> list[DayCount]:
+    return [DayCount(*row) for row in await session.execute(_COUNT_BY_DAY, _values(window))]
+
+
+async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[Place]:
+    """Of those of ``ids_`` that ``window`` holds."""
+    found = []
+    for values in _values_of_ids(window, ids_):
+        found += [Place(*row) for row in await session.execute(_PLACES, values)]
+    return found
+
+
 async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> list[LedgerRow]:
-    """The next rows of ``window`` by (predicted_at, prediction_id); fewer than the limit where outputs are large.
-
-    An id ends in random digits: they sample.
-    """
+    """The next rows of ``window`` by (predicted_at, prediction_id); fewer than the limit where outputs are large."""
     after = sampling.after or (window.since, "")
-    values = _values(window) | {
-        "after_time": after[0],
-        "after_id": after[1],
-        "sample_end": _sample_end(sampling.share),
-        "limit": sampling.limit,
-    }
-    return [LedgerRow(*row) for row in await session.execute(_READ, values)]
+    values = {"after_time": after[0], "after_id": after[1], "limit": sampling.limit}
+    found = await session.execute(_READ, _values(window) | values | _bounds(sampling.begin, sampling.end))
+    return [LedgerRow(*row) for row in found]
 
 
-def _sample_end(share: float) -> str:
-    """The hexadecimal text below which the share ``share`` of all endings lies; "g" is above every digit."""
-    return "g" if share >= 1 else f"{int(share * 16**_SAMPLE_DIGITS):0{_SAMPLE_DIGITS}x}"
+async def read_ids(
+    session: AsyncSession, window: LedgerWindow, ids_: Sequence[str], begin: float, end: float
+) -> list[LedgerRow]:
+    """Rows of ``window`` among ``ids_`` that lie between the two bounds of `Sampling`, in no order."""
+    found = []
+    for values in _values_of_ids(window, ids_):
+        found += [LedgerRow(*row) for row in await session.execute(_READ_IDS, values | _bounds(begin, end))]
+    return found
+
+
+def _values_of_ids(window: LedgerWindow, ids_: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for same_day in _by_day(ids_):
+        moments = [ids.created_at(id_) for id_ in same_day]
+        yield _values(window) | {
+            "ids": same_day,
+            "earliest": min(moments) - _CLOCK_TOLERANCE,
+            "latest": max(moments) + _CLOCK_TOLERANCE,
+        }
+
+
+def _bounds(begin: float, end: float) -> dict[str, int]:
+    return {"sample_begin": int(begin * _SAMPLE_STEPS), "sample_end": int(end * _SAMPLE_STEPS)}
 
 
 def _values(window: LedgerWindow) -> dict[str, Any]:

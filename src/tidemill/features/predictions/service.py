@@ -9,7 +9,7 @@ from tidemill.db.engine import SessionFactory
 from tidemill.db.pages import Cut
 from tidemill.db.tables.predictions import Prediction
 from tidemill.features.predictions import ledger, partitions, queries
-from tidemill.features.predictions.ledger import LedgerRow, LedgerWindow, Sampling, Source
+from tidemill.features.predictions.ledger import DayCount, LedgerRow, LedgerWindow, Place, Sampling, Source
 from tidemill.features.predictions.queries import Span
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
@@ -17,14 +17,19 @@ from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.schemas.predictions import PredictionListQuery
 
 __all__ = [
+    "DayCount",
     "LedgerRow",
     "LedgerWindow",
+    "Place",
     "Sampling",
     "Source",
     "count",
+    "count_by_day",
     "get",
     "make_partitions",
     "page",
+    "places_of",
+    "read_ids",
     "read_window",
     "sources_of",
 ]
@@ -77,6 +82,23 @@ async def sources_of(session: AsyncSession, prediction_ids: Sequence[str]) -> di
 async def count(session: AsyncSession, window: LedgerWindow) -> int:
     """How many predictions ``window`` holds."""
     return await ledger.count(session, window)
+
+
+async def count_by_day(session: AsyncSession, window: LedgerWindow) -> list[DayCount]:
+    """How many predictions ``window`` holds of each model version and day (UTC)."""
+    return await ledger.count_by_day(session, window)
+
+
+async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[str]) -> list[Place]:
+    """Where those of ``ids_`` that ``window`` holds are counted."""
+    return await ledger.places_of(session, window, ids_)
+
+
+async def read_ids(
+    session: AsyncSession, window: LedgerWindow, ids_: Sequence[str], begin: float, end: float
+) -> list[LedgerRow]:
+    """Rows of ``window`` among ``ids_`` that lie between the two bounds of a `Sampling`, in no order."""
+    return await ledger.read_ids(session, window, ids_, begin, end)
 
 
 async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> list[LedgerRow]:

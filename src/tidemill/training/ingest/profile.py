@@ -1,12 +1,12 @@
 """Figures of every column, by DuckDB over the Parquet parts, in bounded memory.
 
 Counts, extremes, means and histograms are exact. Quantiles are exact up to `_EXACT_ROWS` rows, beyond that t-digest
-estimates (Dunning and Ertl 2019). In columns with very many distinct values beyond it, their number is a HyperLogLog
-estimate (Flajolet and others 2007), and the most frequent ones come from a seeded sample. What is approximate says so.
+estimates (Dunning and Ertl 2019) that keep within the extremes. In columns with very many distinct values beyond it,
+their number is a HyperLogLog estimate (Flajolet and others 2007), and the most frequent ones come from a seeded sample.
+What is approximate says so.
 """
 
 import datetime as dt
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,9 +21,8 @@ from tidemill.schemas.datasets import Column
 from tidemill.training.ingest.memory import resident_bytes
 from tidemill.training.ingest.model import Limits
 from tidemill.training.ingest.normalise import Normalised
+from tidemill.training.ingest.numbers import Measured, units_of
 
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-HISTOGRAM_BINS = 20
 MOST_FREQUENT = 10
 _EXACT_ROWS = 200_000
 _COUNTABLE_DISTINCT = 50_000
@@ -35,6 +34,7 @@ _BYTES_PER_COLUMN = 12 * 2**20
 _BYTES_PER_THREAD = 32 * 2**20
 _VALUE_CHARACTERS = 100
 _WIDE_BYTES = 1000
+_MEASURED = frozenset({"integer", "float", "date", "datetime"})
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,15 @@ def _figures(profiler: _Profiler, columns: Sequence[Column]) -> dict[str, Any]:
     aggregates = [expression for column in columns for expression in _aggregates(column, profiler)]
     values = list(profiler.rows(f"SELECT {', '.join(aggregates)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
     found = {}
+    measured = {}
     for column in columns:
         count = len(_aggregates(column, profiler))
         own, values = values[:count], values[count:]
         found[column.name] = _basic(profiler, column, own)
-    _add_histograms(profiler, columns, found)
+        if column.type in _MEASURED and own[0]:
+            low, high = (units_of(end, column.type) for end in own[2:])
+            measured[column.name] = Measured(_quoted(column.name), column.type, own[0], low, high, profiler.exact)
+    _add_measures(profiler, measured, found)
     for column in columns:
         _add_most_frequent(profiler, column, found[column.name])
     return found
@@ -169,29 +173,16 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _numeric(column: Column) -> str | None:
-    """An expression of the column as a number: times count seconds since 1970. None for text and booleans."""
-    name = _quoted(column.name)
-    if column.type in ("integer", "float"):
-        return f"{name}::DOUBLE"
-    return f"epoch({name})::DOUBLE" if column.type in ("date", "datetime") else None
-
-
 def _aggregates(column: Column, profiler: _Profiler) -> list[str]:
     name, exact = _quoted(column.name), profiler.exact
     identity = f"hash({name})" if column.name in profiler.wide else name
     distinct = f"count(DISTINCT {identity})" if exact else f"approx_count_distinct({name})"
     expressions = [f"count({name})", distinct]
-    if (number := _numeric(column)) is not None:
-        quantiles = f"[{', '.join(map(str, QUANTILES))}]"
-        function = "quantile_cont" if exact else "approx_quantile"
-        expressions += [f"min({name})", f"max({name})", f"avg({number})", f"stddev_samp({number})",
-                        f"{function}({number}, {quantiles})"]  # fmt: skip
-    elif column.type == "boolean":
-        expressions += [f"avg({name}::INTEGER)"]
-    else:
-        expressions += [f"min(length({name}))", f"max(length({name}))"]
-    return expressions
+    if column.type in _MEASURED:
+        return [*expressions, f"min({name})", f"max({name})"]
+    if column.type == "boolean":
+        return [*expressions, f"avg({name}::INTEGER)"]
+    return [*expressions, f"min(length({name}))", f"max(length({name}))"]
 
 
 def _basic(profiler: _Profiler, column: Column, values: list[Any]) -> dict[str, Any]:
@@ -204,16 +195,9 @@ def _basic(profiler: _Profiler, column: Column, values: list[Any]) -> dict[str, 
         "distinct": min(distinct, present),
         "distinct_approximate": not profiler.exact,
     }
-    if _numeric(column) is not None:
-        least, greatest, mean, deviation, quantiles = values[2:]
-        figures |= {
-            "min": _plain(least),
-            "max": _plain(greatest),
-            "mean": _moment(mean, column) if mean is not None else None,
-            "std": _finite(deviation),
-            "quantiles": {str(q): _moment(v, column) for q, v in zip(QUANTILES, quantiles or (), strict=False)},
-            "quantiles_approximate": not profiler.exact,
-        }
+    if column.type in _MEASURED:
+        figures |= {"min": _plain(values[2]), "max": _plain(values[3])}
+        figures |= {"mean": None, "std": None, "quantiles": {}, "quantiles_approximate": not profiler.exact}
     elif column.type == "boolean":
         figures["true_share"] = values[2]
     else:
@@ -221,41 +205,16 @@ def _basic(profiler: _Profiler, column: Column, values: list[Any]) -> dict[str, 
     return figures
 
 
-def _add_histograms(profiler: _Profiler, columns: Sequence[Column], found: dict[str, Any]) -> None:
-    """Bins of equal width; a number on an edge counts to the bin above, the greatest to the last one."""
-    wanted: list[tuple[Column, float, float]] = []
-    for column in columns:
-        figures = found[column.name]
-        if _numeric(column) is not None and figures["min"] is not None:
-            wanted.append((column, *_range(column, figures)))
-    if not wanted:
+def _add_measures(profiler: _Profiler, measured: dict[str, Measured], found: dict[str, Any]) -> None:
+    """Mean, deviation, quantiles and histogram of columns that have any number, whose extremes are known by now."""
+    if not measured:
         return
-    expressions = [_histogram_expression(*item) for item in wanted]
-    counts = profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0]  # noqa: S608 - names are quoted
-    for (column, low, high), bins in zip(wanted, counts, strict=True):
-        edges = [*(low + (high - low) * step / HISTOGRAM_BINS for step in range(HISTOGRAM_BINS)), high]
-        found[column.name]["histogram"] = {
-            "edges": [_moment(edge, column) for edge in (edges if high > low else [low, high])],
-            "counts": [bins.get(step, 0) for step in range(HISTOGRAM_BINS if high > low else 1)],
-        }
-
-
-def _range(column: Column, figures: dict[str, Any]) -> tuple[float, float]:
-    if column.type in ("integer", "float"):
-        return float(figures["min"]), float(figures["max"])
-    return _seconds(figures["min"]), _seconds(figures["max"])
-
-
-def _histogram_expression(column: Column, low: float, high: float) -> str:
-    """A map from bin to count."""
-    number = _numeric(column)
-    width = (high - low) / HISTOGRAM_BINS
-    if not 0 < width < math.inf:
-        return f"histogram(0::TINYINT) FILTER (WHERE {number} IS NOT NULL)"
-    position = f"floor(({number} - {low!r}::DOUBLE) / {width!r}::DOUBLE)"
-    return (
-        f"histogram(greatest(0, least({HISTOGRAM_BINS - 1}, {position}))::TINYINT) FILTER (WHERE {number} IS NOT NULL)"
-    )
+    aggregates = {name: one.aggregates() for name, one in measured.items()}
+    expressions = [expression for some in aggregates.values() for expression in some]
+    values = iter(profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
+    for name, one in measured.items():
+        total, spread, quantiles, bins = (next(values) for _ in aggregates[name])
+        found[name] |= one.figures(total, spread, quantiles, bins)
 
 
 def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, Any]) -> None:
@@ -283,19 +242,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (dt.date, dt.datetime)):
         return value.isoformat()
     return value[:_VALUE_CHARACTERS] if isinstance(value, str) else value
-
-
-def _moment(value: float, column: Column) -> Any:
-    """Seconds since 1970 as a date or time; other numbers as they are."""
-    if column.type not in ("date", "datetime"):
-        return _finite(value)
-    moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001 - zones are gone already
-    return moment.date().isoformat() if column.type == "date" else moment.isoformat()
-
-
-def _seconds(text: str) -> float:
-    return (dt.datetime.fromisoformat(text) - dt.datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001 - as above
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

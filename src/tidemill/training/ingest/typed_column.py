@@ -82,7 +82,8 @@ def read_typed(values: Any, plan: Plan, evidence: Evidence, first_index: int, re
 
 
 def _floats(values: Any, codes: Codes, evidence: Evidence, reading: TextReading) -> Any:
-    exact = pa.types.is_integer(values.type)
+    if pa.types.is_integer(values.type) and values.type.bit_width == 64:
+        codes[_beyond_floats(values)] = Kind.BIG_INTEGER
     if pa.types.is_decimal(values.type):
         evidence.rounded += _count_rounded(values)
         values = values.cast(pa.string())  # straight to floats, Arrow misses the nearest one by a bit
@@ -91,9 +92,15 @@ def _floats(values: Any, codes: Codes, evidence: Evidence, reading: TextReading)
     codes[np.isnan(numbers)] = Kind.MISSING
     infinite = np.isinf(numbers)
     codes[infinite] = Kind.MISSING if "inf" in reading.tokens else Kind.INFINITE
-    if exact:
-        codes[np.abs(numbers) > 2.0**53] = Kind.BIG_INTEGER
     return pc.if_else(pa.array(np.isfinite(numbers)), values, pa.scalar(None, pa.float64()))
+
+
+def _beyond_floats(integers: Any) -> Any:
+    """Which of them a float may not hold; judged before they are floats, when 2**53 + 1 is 2**53."""
+    beyond = pc.greater(integers, pa.scalar(2**53, integers.type))
+    if pa.types.is_signed_integer(integers.type):
+        beyond = pc.or_(beyond, pc.less(integers, pa.scalar(-(2**53), integers.type)))
+    return beyond.fill_null(False).to_numpy(zero_copy_only=False)
 
 
 def _count_rounded(decimals: Any) -> int:
