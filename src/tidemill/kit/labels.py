@@ -43,4 +43,10 @@ def label_of_text(text: str, classes: Sequence[Label]) -> Label | None:
 
 
 def is_finite_number(label: object) -> bool:
-    return isinstance(label, (int, float)) and not isinstance(label, bool) and math.isfinite(label)
+    """An integer beyond what a float holds is not, since models predict floats."""
+    if not isinstance(label, (int, float)) or isinstance(label, bool):
+        return False
+    try:
+        return math.isfinite(label)
+    except OverflowError:
+        return False

@@ -88,14 +88,16 @@ async def test_faults_are_named_by_row_and_column_and_earlier_batches_stay(
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        (b"", CSV, 422, "feedback_empty"),
+        (b"", CSV, 422, "file_empty"),
         (b"a,b\n", CSV, 422, "column_missing"),
-        (b"prediction_id,truth,truth\n", CSV, 422, "column_missing"),
-        (b"\x89PNG\xff\xfe\n", CSV, 422, "feedback_not_utf8"),
-        (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "feedback_invalid"),
+        (b"prediction_id,truth,truth\n", CSV, 422, "column_name_duplicate"),
+        (b"\x89PNG\xff\xfe\n\x00\x01\x02\x03", CSV, 415, "format_unsupported"),
+        (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "quote_misplaced"),
+        (b'prediction_id,truth\na,b\n"never closed\n', CSV, 422, "quote_open"),
+        (b"\x1f\x8b\x08damaged", CSV, 422, "file_damaged"),
         (b"[1]\n", NDJSON, 422, "feedback_invalid"),
         (b"{}\n", NDJSON, 422, "feedback_invalid"),
-        (b"x" * (2 << 20), NDJSON, 413, "feedback_row_too_long"),
+        (b"x" * (17 << 20), NDJSON, 413, "row_too_long"),
         (b"prediction_id,truth\n", {"content-type": "image/png"}, 415, "feedback_type_unsupported"),
     ],
 )

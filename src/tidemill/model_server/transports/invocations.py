@@ -87,7 +87,8 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
         table, params = await _read(request, body, served, serving.data_plane.max_rows)
         query = PredictionQuery(name, table, params, asker(caller), request_key(request, body))
         rows = await serving.data_plane.predict(query)
-    return answer(rows.spec, reply_body(rows))
+    warnings = {"warnings": list(table.warnings)} if isinstance(table, CsvTable) and table.warnings else {}
+    return answer(rows.spec, reply_body(rows) | warnings)
 
 
 async def _read(
@@ -96,7 +97,8 @@ async def _read(
     """The rows and the params. Files are read in a thread, so that others are answered meanwhile."""
     kind = media_type(request)
     if kind == "text/csv":
-        return await asyncio.to_thread(CsvTable, body, served.columns), None
+        content_type = request.headers.get("content-type", "")
+        return await asyncio.to_thread(CsvTable, body, content_type, served.columns, max_rows), None
     if kind in _PARQUET:
         return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows), None
     return _table(_checked(request, body))

@@ -28,7 +28,8 @@ class ParquetTable:
             self.row_count = int(file.metadata.num_rows)
             names = _wanted(file, {column.name for column in signature}, max_rows)
             table = _read(file, names) if names else None
-            self._columns = {name: _values(table.column(name)) for name in names} if table else {}
+            texts = {column.name for column in signature if column.type != "binary"}
+            self._columns = {name: _values(table.column(name), name in texts) for name in names} if table else {}
         except (pa.ArrowException, OSError):
             raise Invalid("parquet_invalid", "The body cannot be read as Parquet.") from None
 
@@ -66,14 +67,16 @@ def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]
         yield batch
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _values(column: pa.ChunkedArray, keeps_bytes: bool) -> list[Any]:
+    """``keeps_bytes``: no bytes are wanted, so that they stay what they are and are refused with their place."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us", kind.tz))  # raises where digits would be lost
     values: list[Any] = column.to_pylist()
     if pa.types.is_floating(kind):
         return [None if value is None or math.isnan(value) else value for value in values]
-    if pa.types.is_temporal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if pa.types.is_temporal(kind) or (is_binary and not keeps_bytes):
         return [_text(value) for value in values]
     return values
 

@@ -1,7 +1,6 @@
 """Parquet and Arrow IPC (Feather). Rows are numbered from 1."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge
+from tidemill.reading.damage import decoding
+from tidemill.reading.dialect import checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS
-from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
@@ -22,17 +22,6 @@ _SEEN_ROWS = 64
 _ASSUMED_CELL_BYTES = 16
 
 
-@contextmanager
-def _readable(kind: str) -> Iterator[None]:
-    """Arrow's own words may hold values of the file, hence ours."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise Invalid("file_damaged", f"The {kind} file is damaged or cut short.") from None
-
-
 class _TypedSource:
     typed = True
     format = ""
@@ -41,7 +30,7 @@ class _TypedSource:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
         self._limits = limits
-        with _readable(self.format):
+        with decoding(self.format):
             schema = self._schema()
         if len(schema) > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
@@ -57,7 +46,7 @@ class _TypedSource:
 
     def batches(self) -> Generator[Batch, None, None]:
         index = 0
-        with _readable(self.format):
+        with decoding(self.format):
             for batch, share in self._record_batches():
                 arrays = [self._plain(*item, index) for item in zip(self.names, batch.columns, strict=True)]
                 if batch.num_rows:

@@ -4,20 +4,20 @@ import datetime as dt
 import re
 import warnings
 import zipfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import openpyxl
 import pyarrow as pa
-from openpyxl.utils.exceptions import InvalidFileException
 
 from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
+from tidemill.reading.damage import decoding
+from tidemill.reading.dialect import NO_HEADER, checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
-from tidemill.training.ingest.dialect import NO_HEADER, checked_names
 from tidemill.training.ingest.model import Batch, Limits
 
 _CELLS_AT_ONCE = 2**16
@@ -29,6 +29,11 @@ _NO_VALUE = "#N/A"
 _YEARS = range(1900, 2100)
 _TEXT_GROWTH = 5
 """How much larger the texts are as objects of Python than as XML."""
+_MOST_ROWS = 2**20
+"""Of a sheet, as Excel defines it."""
+_ENCRYPTED = 1
+"""The bit of a zip archive's entry that says so."""
+_Cells = TypeVar("_Cells")
 _Row = tuple[int, tuple[Any, ...]]
 
 
@@ -71,8 +76,11 @@ class ExcelSource:
         return {index: number for index, (number, _) in enumerate(self._data_rows()) if index in wanted}
 
     def _check_size(self, limit_bytes: int) -> None:
-        with zipfile.ZipFile(self._path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
+            entries = archive.infolist()
+        if any(entry.flag_bits & _ENCRYPTED for entry in entries):
+            raise Invalid("workbook_encrypted", "The workbook is locked by a password; save it without one.")
+        sizes = {entry.filename: entry.file_size for entry in entries}
         if sum(sizes.values()) > limit_bytes:
             raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
         if _TEXT_GROWTH * sizes.get(_SHARED_TEXTS, 0) > self._limits.free_bytes:
@@ -89,7 +97,8 @@ class ExcelSource:
                     raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
                 return self._options.sheet
             for sheet in book.worksheets:
-                if any(cell is not None for row in sheet.iter_rows(values_only=True) for cell in row):
+                rows = _numbered(sheet.iter_rows(values_only=True))
+                if any(cell is not None for _, row in rows for cell in row):
                     self._warn_of_other_sheets(sheet.title, len(book.worksheets))
                     return str(sheet.title)
         raise Invalid("file_empty", "The workbook holds no cells.")
@@ -106,7 +115,7 @@ class ExcelSource:
             rows = zip(*(_cells_of(book, self._sheet) for book in (values, formulas)), strict=True)
             places = (
                 f"row {number}, column {self.names[index]}"
-                for number, pair in enumerate(rows, start=1)
+                for number, pair in _numbered(rows)
                 for index, cell in enumerate(zip(*pair, strict=False))
                 if index < len(self.names) and _was_never_calculated(*cell)
             )
@@ -120,19 +129,17 @@ class ExcelSource:
             )
 
     def _holds_formulas(self) -> bool:
-        with zipfile.ZipFile(self._path) as archive:
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
             sheets = [name for name in archive.namelist() if name.startswith(_SHEETS)]
             return any(_holds(archive, name, _FORMULA) for name in sheets)
 
     @contextmanager
     def _open(self, formulas: bool = False) -> Iterator[Any]:
-        with self._path.open("rb") as stream:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
-            except (InvalidFileException, KeyError, ValueError, zipfile.BadZipFile):
-                raise Invalid("file_damaged", "The Excel file is damaged.") from None
+        """Whatever is read of the workbook is read within: the library finds most damage only then."""
+        with self._path.open("rb") as stream, decoding("Excel"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
             with closing(book):
                 yield book
 
@@ -141,7 +148,7 @@ class ExcelSource:
         with self._open() as book:
             sheet = book[self._sheet]
             sheet.reset_dimensions()
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+            for number, cells in _numbered(sheet.iter_rows(values_only=True)):
                 if any(cell is not None and cell != "" for cell in cells):
                     yield number, cells
 
@@ -174,6 +181,14 @@ def _cells_of(book: Any, title: str) -> Iterator[Any]:
     sheet = book[title]
     sheet.reset_dimensions()
     return iter(sheet.iter_rows())
+
+
+def _numbered(rows: Iterable[_Cells]) -> Iterator[tuple[int, _Cells]]:
+    """Rows with their numbers. The library makes up the rows before one whose number leaves a gap, however large."""
+    for number, row in enumerate(rows, start=1):
+        if number > _MOST_ROWS:
+            raise Invalid("file_damaged", f"The sheet has a row beyond the {_MOST_ROWS} that a workbook may have.")
+        yield number, row
 
 
 def _was_never_calculated(value: Any, formula: Any) -> bool:

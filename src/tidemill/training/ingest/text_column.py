@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tidemill.reading.missing import missing_tokens
 from tidemill.schemas.datasets import ColumnType, IngestOptions
 from tidemill.training.ingest.kinds import classify
-from tidemill.training.ingest.missing import missing_tokens
 from tidemill.training.ingest.model import FIRST_DAY, Codes, Evidence, Kind, Mask, Plan
 
 ARROW_TYPES: dict[ColumnType, Any] = {

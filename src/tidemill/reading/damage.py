@@ -1,0 +1,43 @@
+"""Errors of the libraries that decode files: what they raise about a file is its fault, what we raise is ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tidemill.kit.errors import Invalid, TidemillError
+
+_OURS = __name__.partition(".")[0]
+
+
+@contextmanager
+def decoding(kind: str) -> Iterator[None]:
+    """Turn whatever a library raises while it decodes a ``kind`` of file into Invalid.
+
+    They raise many kinds for damage of one kind, from KeyError to exceptions of libraries below them, so that no list
+    of them is ever complete. An error of our own code, of memory or of the disk stays what it is. Their words may hold
+    values of the file, hence ours.
+    """
+    try:
+        yield
+    except (TidemillError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _damaged(kind) from error
+    except Exception as error:
+        if _is_ours(error):
+            raise
+        raise _damaged(kind) from error
+
+
+def _damaged(kind: str) -> Invalid:
+    return Invalid("file_damaged", f"The {kind} file is damaged or cut short.")
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether our own code raised it, rather than something that it called."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module = str(place.tb_frame.f_globals.get("__name__", "")) if place is not None else ""
+    return module.partition(".")[0] == _OURS and type(error).__module__ in ("builtins", module)
