@@ -3,35 +3,38 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tidemill.kit.errors import Invalid, TidemillError
+from tidemill.kit.errors import Invalid, TidemillError, TooLarge
 
 _OURS = __name__.partition(".")[0]
 
 
 @contextmanager
-def decoding(kind: str) -> Iterator[None]:
+def decoding(kind: str, code: str = "file_damaged") -> Iterator[None]:
     """Turn whatever a library raises while it decodes a ``kind`` of file into Invalid.
 
     They raise many kinds for damage of one kind, from KeyError to exceptions of libraries below them, so that no list
-    of them is ever complete. An error of our own code, of memory or of the disk stays what it is. Their words may hold
-    values of the file, hence ours.
+    of them is ever complete. An error of our own code or of the disk stays what it is. Their words may hold values of
+    the file, hence ours.
     """
     try:
         yield
-    except (TidemillError, MemoryError):
+    except TidemillError:
         raise
+    except MemoryError as error:  # also what damaged sizes lead to
+        detail = f"Reading the {kind} file takes more memory than there is; it is too large, or damaged."
+        raise TooLarge("file_needs_memory", detail) from error
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _damaged(kind) from error
+        raise _damaged(kind, code) from error
     except Exception as error:
         if _is_ours(error):
             raise
-        raise _damaged(kind) from error
+        raise _damaged(kind, code) from error
 
 
-def _damaged(kind: str) -> Invalid:
-    return Invalid("file_damaged", f"The {kind} file is damaged or cut short.")
+def _damaged(kind: str, code: str) -> Invalid:
+    return Invalid(code, f"The {kind} file is damaged or cut short.")
 
 
 def _is_ours(error: Exception) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.errors import Unsupported
+from tidemill.reading.damage import decoding
 from tidemill.schemas.datasets import FileFormat
 
 _HEAD_BYTES = 64 * 2**10
@@ -113,11 +114,8 @@ def _has_control_bytes(data: bytes) -> bool:
 
 
 def _of_zip(path: Path) -> FileFormat:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except zipfile.BadZipFile:
-        raise Invalid("file_damaged", "The file begins like a zip archive but is damaged or cut short.") from None
+    with decoding("zip archive or Excel"), zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
     if "xl/workbook.xml" in names:
         return FileFormat.EXCEL
     raise Unsupported("format_unsupported", f"The file is a zip archive, not an Excel file. Read are {_FORMATS_READ}.")

@@ -20,6 +20,7 @@ csv.field_size_limit(2**31 - 1)
 SAMPLE_CHARACTERS = 2**18
 _SAMPLE_ROWS = 500
 _DELIMITERS = (",", "\t", ";", "|", "^", "~", ":", " ")
+_NO_DELIMITERS = frozenset("\0\r\n")
 _UNLIKELY = frozenset(": ~^")
 _LIKELY = frozenset(",;\t|")
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])('[^'\r\n]*(?:''[^'\r\n]*)*')(?=[,;\t|\r\n]|$)", re.MULTILINE)
@@ -66,6 +67,8 @@ def sniff_sample(sample: str, options: IngestOptions, expected: Collection[str] 
 
     Raises Invalid for an empty file, one column only, or names that are empty or repeated; TooLarge for too many.
     """
+    if options.delimiter is not None and (not options.delimiter.isascii() or options.delimiter in _NO_DELIMITERS):
+        raise Invalid("delimiter_invalid", "A delimiter is one character of ASCII that ends no line.")
     cutting = _cutting(sample, options, expected)
     rows = [row for row in _rows(sample, cutting) if row]
     if not rows:

@@ -239,8 +239,9 @@ def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> It
 def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encoding: str, guessed: bool) -> str:
     try:
         return decoder.decode(chunk, final=not chunk)
-    except UnicodeDecodeError as error:
-        line += error.object.count(b"\n", 0, error.start)
+    except UnicodeError as error:  # UTF-16 without its mark is an error of another kind
+        if isinstance(error, UnicodeDecodeError):
+            line += error.object.count(b"\n", 0, error.start)
         wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
             "encoding_wrong",

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge
 from tidemill.kit.signatures import Column
+from tidemill.reading.damage import decoding
 
 _BATCH_ROWS = 1024
 _MOST_BYTES = 512 * 2**20
@@ -23,15 +24,13 @@ class ParquetTable:
     """
 
     def __init__(self, content: bytes, signature: Sequence[Column], max_rows: int) -> None:
-        try:
+        with decoding("Parquet", "parquet_invalid"):
             file = pq.ParquetFile(pa.BufferReader(content))
             self.row_count = int(file.metadata.num_rows)
             names = _wanted(file, {column.name for column in signature}, max_rows)
             table = _read(file, names) if names else None
             texts = {column.name for column in signature if column.type != "binary"}
             self._columns = {name: _values(table.column(name), name in texts) for name in names} if table else {}
-        except (pa.ArrowException, OSError):
-            raise Invalid("parquet_invalid", "The body cannot be read as Parquet.") from None
 
     def column(self, name: str) -> Sequence[Any] | None:
         return self._columns.get(name)

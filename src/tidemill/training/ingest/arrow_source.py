@@ -13,7 +13,7 @@ from tidemill.reading.damage import decoding
 from tidemill.reading.dialect import checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.model import Batch, Limits
-from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
+from tidemill.training.ingest.storable import check_structure, first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -32,11 +32,12 @@ class _TypedSource:
         self._limits = limits
         with decoding(self.format):
             schema = self._schema()
+            names = schema.names
         if len(schema) > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
         if not len(schema):
             raise Invalid("no_columns", "The file has no columns.")
-        self.names = checked_names(schema.names)
+        self.names = checked_names(names)
 
     def describe(self) -> dict[str, Any]:
         return {"format": self.format}
@@ -121,6 +122,9 @@ class ArrowSource(_TypedSource):
             reader = self._open(file)
             whole = range(reader.num_record_batches) if hasattr(reader, "num_record_batches") else None
             for batch in (reader.get_batch(index) for index in whole) if whole is not None else reader:
+                batch.validate()  # before anything believes it
+                for column in batch.columns:
+                    check_structure(column)
                 rows = self._rows_at_once(batch.nbytes // max(1, batch.num_rows))
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows), None

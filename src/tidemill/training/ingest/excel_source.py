@@ -23,6 +23,8 @@ from tidemill.training.ingest.model import Batch, Limits
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
 _SHEETS = "xl/worksheets/"
+_CONTENTS = "[Content_Types].xml"
+_SHEET_NAME = re.compile(rb'PartName="/(xl/worksheets/[^"]+)"')
 _FORMULA = re.compile(rb"<f[ >/]")
 _NO_VALUE = "#N/A"
 """What Excel shows where a formula found no value."""
@@ -45,6 +47,7 @@ class ExcelSource:
         self._options = options
         self._limits = limits
         self._check_size(min(limit_bytes, 100 * max(path.stat().st_size, 2**20)))
+        self._check_sheets()
         self.warnings: list[str] = []
         self._sheet = self._find_sheet()
         beginning = list(islice(self._rows(), 2))
@@ -89,6 +92,14 @@ class ExcelSource:
                 "The workbook keeps all its different texts in one table, which does not fit into the worker's memory; "
                 "save it as CSV or Parquet.",
             )
+
+    def _check_sheets(self) -> None:
+        """The library passes over sheets that the workbook declares and does not have."""
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
+            names = set(archive.namelist())
+            declared = archive.read(_CONTENTS) if _CONTENTS in names else b""
+        if not {name.decode() for name in _SHEET_NAME.findall(declared)} <= names:
+            raise Invalid("file_damaged", "The workbook lacks a sheet that it says it has.")
 
     def _find_sheet(self) -> str:
         with self._open() as book:

@@ -289,7 +289,10 @@ def _moment(value: float, column: Column) -> Any:
     """Seconds since 1970 as a date or time; other numbers as they are."""
     if column.type not in ("date", "datetime"):
         return _finite(value)
-    moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001 - zones are gone already
+    try:
+        moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001 - zones are gone already
+    except OverflowError:  # a float is less exact than the last microseconds of the year 9999
+        moment = dt.datetime.max  # noqa: DTZ901 - as above
     return moment.date().isoformat() if column.type == "date" else moment.isoformat()
 
 
