@@ -7,7 +7,6 @@ named by its line.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class RowFile:
                 "file_type_unsupported",
                 "A file of rows ends in .csv, .tsv, .txt, .ndjson, .jsonl (all may be packed: .gz, .zst) or .parquet.",
             )
-        text = open_text(partial(self.path.open, "rb"), _MOST_BYTES)
+        text = open_text(lambda: self.path.open("rb"), _MOST_BYTES)
         for warning in text.warnings:
             self.warn(warning)
         return _csv_rows(text, self.columns) if suffix in _DELIMITED else _ndjson_rows(text, self.columns)

@@ -110,7 +110,7 @@ def _number(text: str) -> Any:
     if text.lower() == "nan":
         return None
     try:
-        number = INVALID if "_" in text else float(text)
+        number = math.nan if "_" in text else float(text)
     except ValueError:
         return INVALID
-    return number if number is INVALID or math.isfinite(number) else INVALID
+    return number if math.isfinite(number) else INVALID

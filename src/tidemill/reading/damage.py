@@ -1,10 +1,14 @@
 """Errors of the libraries that decode files: what they raise about a file is its fault, what we raise is ours."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tidemill.kit.errors import Invalid, TidemillError, TooLarge
 
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOENT,
+                          errno.EACCES, errno.EPERM})  # fmt: skip
+"""Other numbers tell of places that a damaged file names and that no file has."""
 _OURS = __name__.partition(".")[0]
 
 
@@ -24,7 +28,7 @@ def decoding(kind: str, code: str = "file_damaged") -> Iterator[None]:
         detail = f"Reading the {kind} file takes more memory than there is; it is too large, or damaged."
         raise TooLarge("file_needs_memory", detail) from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno in _OF_THE_DISK:
             raise
         raise _damaged(kind, code) from error
     except Exception as error:
