@@ -6,6 +6,9 @@ import pytest
 
 from tidemill.cli.moments import parse_moment
 from tidemill.kit.errors import Invalid
+from tidemill.kit.exit_codes import exit_code_of
+from tidemill.kit.labels import is_finite_number
+from tidemill.kit.moments import moment_of_text
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -22,6 +25,30 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 )
 def test_a_moment_is_a_time_or_how_long_ago(text: str, moment: datetime) -> None:
     assert parse_moment(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:00:00-05:00", "999999d", "9" * 400])
+def test_a_moment_that_no_calendar_has_is_refused_with_the_limit(text: str) -> None:
+    with pytest.raises(Invalid, match=r"years 1 to 9999|at most 36500d") as caught:
+        parse_moment(text, NOW)
+    assert exit_code_of(caught.value) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("9999-12-31T23:00:00-05:00", None),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("0000-01-01", None),
+        ("2026-01-01T01:00:00+01:00", datetime(2026, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_an_offset_that_leaves_the_calendar_writes_no_moment(text: str, moment: datetime | None) -> None:
+    assert moment_of_text(text) == moment
+
+
+def test_a_truth_beyond_what_floats_hold_is_no_finite_number() -> None:
+    assert [is_finite_number(value) for value in (10**400, 10**300, float("inf"), True)] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("text", ["", "ago", "soon", "2 hours ago", "-2h"])

@@ -22,7 +22,7 @@ def group() -> None:
 @app.command()
 def push(
     deployment: Annotated[str, typer.Argument(help="Whose predictions these are; others are refused.")],
-    file: Annotated[Path, typer.Argument(help="CSV, NDJSON (both may be gzipped) or Parquet.")],
+    file: Annotated[Path, typer.Argument(help="CSV, NDJSON (both may be packed by gzip or zstd) or Parquet.")],
     id_column: Annotated[str, typer.Option(help="Column with the predictions' ids.")] = "prediction_id",
     truth_column: Annotated[str, typer.Option(help="Column with the truth.")] = "truth",
     observed_at_column: Annotated[str | None, typer.Option(help="Column with when it became known.")] = None,
@@ -36,6 +36,8 @@ def push(
         task = bar.add_task(f"Pushing {file.name}", total=size)
         content = read_file(file, columns, lambda done: bar.update(task, completed=done))
         counts = tidemill.feedback.upload(content, media_type, query)
+    for warning in counts.warnings:
+        stderr().print(f"warning: {warning}", soft_wrap=True)
     show(counts, lambda: _table(counts))
 
 

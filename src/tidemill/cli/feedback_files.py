@@ -1,19 +1,15 @@
 """Opens a file of feedback as a stream of CSV or NDJSON bytes."""
 
-import contextlib
-import gzip
-import importlib
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from tidemill.kit.errors import Invalid, NotFound, Unsupported
+from tidemill.cli.json_values import NO_JSON, json_value
+from tidemill.cli.parquet_rows import count_rows, names_in, read_batches
+from tidemill.kit.errors import Invalid, NotFound, Problem, Unsupported
 
 _CHUNK_BYTES = 256 * 1024
-_BATCH_ROWS = 5_000
+_PACKED = (".gz", ".zst")
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".tsv": "text/csv",
@@ -42,60 +38,42 @@ def size_of(file: Path) -> int:
         raise NotFound("file_not_found", f"There is no file {file}.")
     if file.is_dir():
         raise Invalid("file_is_folder", f"{file} is a folder.")
-    return int(_open_parquet(file).metadata.num_rows) if _suffix(file) == ".parquet" else file.stat().st_size
+    return count_rows(file) if _suffix(file) == ".parquet" else file.stat().st_size
 
 
 def read_file(file: Path, columns: list[str], on_done: OnDone) -> Iterator[bytes]:
-    """The file in pieces; of Parquet only ``columns``, a line of JSON for each row."""
+    """The file in pieces, packed as it is; of Parquet only ``columns``, a line of JSON for each row."""
     return _read_parquet(file, columns, on_done) if _suffix(file) == ".parquet" else _read_bytes(file, on_done)
 
 
 def _suffix(file: Path) -> str:
-    return Path(file.name.lower().removesuffix(".gz")).suffix
+    name = file.name.lower()
+    return Path(next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)).suffix
 
 
 def _read_bytes(file: Path, on_done: OnDone) -> Iterator[bytes]:
-    with contextlib.ExitStack() as stack:
-        stream = raw = stack.enter_context(file.open("rb"))
-        if file.name.lower().endswith(".gz"):
-            stream = stack.enter_context(gzip.open(raw))  # type: ignore[arg-type]
-        try:
-            while chunk := stream.read(_CHUNK_BYTES):
-                on_done(raw.tell())
-                yield chunk
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise Invalid("file_not_gzip", f"{file.name} is not a whole gzip file.") from None
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            on_done(stream.tell())
+            yield chunk
 
 
 def _read_parquet(file: Path, columns: list[str], on_done: OnDone) -> Iterator[bytes]:
-    parquet = _open_parquet(file)
-    missing = [name for name in columns if name not in parquet.schema_arrow.names]
+    known = names_in(file)
+    missing = [name for name in columns if name not in known]
     if missing:
         raise Invalid("column_missing", f"The file has no column {missing[0]}.")
     done = 0
-    for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-        rows = batch.to_pylist()
+    for rows in read_batches(file, columns):
+        yield "".join(_line(row, done + number) for number, row in enumerate(rows, start=1)).encode()
         done += len(rows)
         on_done(done)
-        yield "".join(json.dumps(row, default=_plain) + "\n" for row in rows).encode()
 
 
-def _plain(value: Any) -> Any:
-    """Times as RFC 3339; decimals and the like as text, which the api judges."""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _open_parquet(file: Path) -> Any:
-    arrow, parquet = _optional("pyarrow"), _optional("pyarrow.parquet")
-    try:
-        return parquet.ParquetFile(file)
-    except arrow.ArrowInvalid:
-        raise Invalid("file_not_parquet", f"{file.name} is not a Parquet file.") from None
-
-
-def _optional(module: str) -> ModuleType:
-    """An import that the command line does without until a Parquet file comes along."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise Unsupported("pyarrow_missing", "Parquet files need pyarrow: pip install pyarrow.") from None
+def _line(row: dict[str, object], number: int) -> str:
+    values = {name: json_value(value) for name, value in row.items()}
+    wrong = [name for name, value in values.items() if value is NO_JSON]
+    if wrong:
+        problem = Problem(f"row {number}, column {wrong[0]}", "value_unsupported", "The value is none of a truth.")
+        raise Invalid("value_unsupported", f"Row {number} holds a value that cannot be sent.", [problem])
+    return json.dumps(values) + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tidemill import __version__
 from tidemill.cli import (
@@ -26,8 +26,9 @@ from tidemill.cli import (
     train,
 )
 from tidemill.cli.context import Output, report, show, state
-from tidemill.kit.errors import TidemillError, Unavailable
-from tidemill.kit.exit_codes import FAILURE, INTERRUPTED, exit_code_of
+from tidemill.kit.errors import Invalid, Problem, TidemillError, Unavailable
+from tidemill.kit.exit_codes import INTERRUPTED, exit_code_of
+from tidemill.schemas.base import Schema
 
 app = typer.Typer(
     name="tidemill",
@@ -97,6 +98,21 @@ def _remember(_context: object, option: Any, value: object) -> None:
         setattr(state, option.name, value)
 
 
+def _of_validation(error: ValidationError) -> TidemillError:
+    """An option beyond its limit if a request could not be made, else an answer that we do not know."""
+    if error.title not in _names_of_requests(Schema):
+        return Unavailable("answer_unexpected", "The server's answer is not one that this version understands.")
+    problems = [
+        Problem("--" + ".".join(map(str, item["loc"])).replace("_", "-"), item["type"], item["msg"])
+        for item in error.errors(include_url=False, include_input=False)
+    ]
+    return Invalid("option_invalid", "An option is not usable.", problems)
+
+
+def _names_of_requests(kind: type[BaseModel]) -> set[str]:
+    return {kind.__name__}.union(*map(_names_of_requests, kind.__subclasses__()))
+
+
 def main() -> None:
     """Exit 0 ok, 1 failure, 2 usage, 3 refused by a gate, 4 not found, 5 conflict, 124 timeout, 130 interrupted."""
     try:
@@ -104,9 +120,10 @@ def main() -> None:
     except TidemillError as error:
         report(error)
         sys.exit(exit_code_of(error))
-    except ValidationError:
-        report(Unavailable("answer_unexpected", "The server's answer is not one that this version understands."))
-        sys.exit(FAILURE)
+    except ValidationError as error:
+        found = _of_validation(error)
+        report(found)
+        sys.exit(exit_code_of(found))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tidemill.cli.context import client, make_table, show, stderr
 from tidemill.cli.prediction_results import ResultFile, Row, flat
-from tidemill.cli.prediction_rows import RowFile
+from tidemill.cli.prediction_rows import RowFile, checked_rows
 from tidemill.client import Tidemill
 from tidemill.kit.errors import DeadlineExceeded, Invalid, Unavailable
 from tidemill.kit.signatures import columns_of
@@ -50,18 +50,22 @@ def _batches(tidemill: Tidemill, deployment: str, file: Path, size: int) -> Iter
     version = tidemill.deployments.get(deployment).version
     if version is None:
         raise Unavailable("deployment_unresolved", "The deployment's reference means no model version now.")
-    return RowFile(file, columns_of(version.signature)).batches(size)
+    return RowFile(file, columns_of(version.signature), _warn).batches(size)
+
+
+def _warn(warning: str) -> None:
+    stderr().print(f"warning: {warning}", soft_wrap=True)
 
 
 def _rows_of_json(text: str) -> list[Row]:
     try:
         rows = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Invalid("rows_not_json", "--json is not JSON.") from None
     rows = rows if isinstance(rows, list) else [rows]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise Invalid("rows_invalid", "--json is an object, or a list of objects: column to value.")
-    return rows
+    return checked_rows(rows)
 
 
 def _predicted(tidemill: Tidemill, deployment: str, batches: Iterator[list[Row]]) -> Iterator[list[Row]]:

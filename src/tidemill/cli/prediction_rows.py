@@ -4,33 +4,42 @@ CSV has no types and the server turns no text into a number, so it is done here,
 named by its line.
 """
 
-import csv
-import importlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from tidemill.cli.json_values import NO_JSON, json_value
+from tidemill.cli.parquet_rows import names_in, read_batches
 from tidemill.kit.errors import Invalid, NotFound, Problem, Unsupported
 from tidemill.kit.signatures import INVALID, Column, value_of_text
+from tidemill.reading.opened import OpenedText, open_text
+from tidemill.reading.records import DelimitedText, Record, lines_of
+from tidemill.schemas.datasets import IngestOptions
 
 Row = dict[str, Any]
 _MAX_PROBLEMS = 20
 _BATCH_BYTES = 8 * 2**20
 _CELL_BYTES = 24
-_DELIMITERS = ",;\t|"
-_SAMPLE_CHARACTERS = 64 * 1024
+_MOST_BYTES = 200 * 2**30
+"""Of a file once it is unpacked, as of a dataset's."""
+_DELIMITED = frozenset({".csv", ".tsv", ".txt"})
 _NDJSON = frozenset({".ndjson", ".jsonl"})
 _PARQUET = frozenset({".parquet", ".pq"})
+_PACKED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of rows and the columns that the model takes; other columns are passed over."""
+    """A file of rows and the columns that the model takes; other columns are passed over.
+
+    ``warn`` is told what was guessed about the file as a whole.
+    """
 
     path: Path
     columns: Sequence[Column]
+    warn: Callable[[str], None] = lambda _: None
 
     def batches(self, size: int) -> Iterator[list[Row]]:
         """At most ``size`` rows each, and fewer where they are long: a request has a limit.
@@ -49,91 +58,85 @@ class RowFile:
             yield batch
 
     def _rows(self) -> Iterator[Row]:
-        suffix = self.path.suffix.lower()
+        name = self.path.name.lower()
+        suffix = Path(next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)).suffix
         if not self.path.is_file():
             raise NotFound("file_not_found", f"There is no file {self.path}.")
         if suffix in _PARQUET:
-            return _parquet_rows(self.path, [column.name for column in self.columns])
-        if suffix in _NDJSON:
-            return _ndjson_rows(self.path, {column.name for column in self.columns})
-        if suffix in (".csv", ".tsv", ".txt"):
-            return _csv_rows(self.path, self.columns)
-        raise Unsupported("file_type_unsupported", "A file of rows ends in .csv, .tsv, .ndjson, .jsonl or .parquet.")
+            return _parquet_rows(self.path, self.columns)
+        if suffix not in _DELIMITED | _NDJSON:
+            raise Unsupported(
+                "file_type_unsupported",
+                "A file of rows ends in .csv, .tsv, .txt, .ndjson, .jsonl (all may be packed: .gz, .zst) or .parquet.",
+            )
+        text = open_text(lambda: self.path.open("rb"), _MOST_BYTES)
+        for warning in text.warnings:
+            self.warn(warning)
+        return _csv_rows(text, self.columns) if suffix in _DELIMITED else _ndjson_rows(text, self.columns)
 
 
-def _csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter=_delimiter(stream), strict=True)
-            yield from _typed(reader, columns)
-    except UnicodeDecodeError:
-        raise Invalid("csv_not_utf8", "The CSV is not UTF-8.") from None
-    except csv.Error as error:
-        raise Invalid("csv_invalid", f"The CSV cannot be read: {error}.") from None
+@dataclass
+class _Faults:
+    """Cells that do not fit; none of their rows is sent."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, place: str, code: str, detail: str) -> None:
+        self.problems.append(Problem(place, code, detail))
+
+    def rows_without(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """``rows`` until one of them has a fault; then the rest is only looked at, and Invalid raised."""
+        for row in rows:
+            if not self.problems:
+                yield row
+            elif len(self.problems) >= _MAX_PROBLEMS:
+                break
+        if self.problems:
+            detail = "Cells of the file do not fit the model's signature."
+            raise Invalid("cells_invalid", detail, self.problems[:_MAX_PROBLEMS])
 
 
-def _delimiter(stream: TextIO) -> str:
-    header = stream.read(_SAMPLE_CHARACTERS).partition("\n")[0]
-    stream.seek(0)
-    return max(_DELIMITERS, key=header.count)
+def _csv_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[Row]:
+    found = DelimitedText(text, IngestOptions(), [column.name for column in columns])
+    _check_names(found.names, columns)
+    faults = _Faults()
+    places = [(found.names.index(column.name), column) for column in columns if column.name in found.names]
+    return faults.rows_without(_row(found, record, places, faults) for record in found.records())
 
 
-def _typed(reader: Any, columns: Sequence[Column]) -> Iterator[Row]:
-    header = _checked_header(next(reader, []), columns)
-    places = [(header.index(column.name), column) for column in columns if column.name in header]
-    faults: list[Problem] = []
-    for cells in reader:
-        if not cells:
-            continue
-        row = _row(cells, places, (reader.line_num, len(header)), faults)
-        if not faults:
-            yield row
-        elif len(faults) >= _MAX_PROBLEMS:
-            break
-    if faults:
-        raise Invalid("cells_invalid", "Cells of the file do not fit the model's signature.", faults[:_MAX_PROBLEMS])
-
-
-def _checked_header(header: list[str], columns: Sequence[Column]) -> list[str]:
-    if not header:
-        raise Invalid("file_empty", "The file holds no header.")
-    if len(set(header)) != len(header):
-        raise Invalid("column_duplicate", "Two columns of the file have the same name.")
-    missing = [column.name for column in columns if column.required and column.name not in header]
+def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
+    missing = [column.name for column in columns if column.required and column.name not in names]
     if missing:
         problems = [Problem(f"column {name}", "column_missing", "The model requires this column.") for name in missing]
         raise Invalid("column_missing", f"The file lacks {len(missing)} columns that the model requires.", problems)
-    return header
 
 
-def _row(cells: list[str], places: Sequence[tuple[int, Column]], shape: tuple[int, int], faults: list[Problem]) -> Row:
-    """``shape``: line number, and number of cells that the line should have."""
-    line, width = shape
-    if len(cells) != width:
-        faults.append(Problem(f"line {line}", "row_length", f"{len(cells)} cells instead of {width}."))
+def _row(text: DelimitedText, record: Record, places: Sequence[tuple[int, Column]], faults: _Faults) -> Row:
+    ragged = text.ragged(record)
+    if ragged is not None:
+        faults.problems.append(ragged)
         return {}
-    row = {column.name: value_of_text(cells[place], column) for place, column in places}
+    row = {column.name: value_of_text(record.cells[place], column) for place, column in places}
     for name, column in ((column.name, column) for _, column in places):
         if row[name] is INVALID:
-            faults.append(
-                Problem(f"line {line}, column {name}", "type_mismatch", f"No value of the type {column.type}.")
-            )
+            faults.add(f"line {record.line}, column {name}", "type_mismatch", f"No value of the type {column.type}.")
         elif row[name] is None and not column.nullable:
-            faults.append(Problem(f"line {line}, column {name}", "value_null", "The model takes no empty cell here."))
+            faults.add(f"line {record.line}, column {name}", "value_null", "The model takes no empty cell here.")
     return row
 
 
-def _ndjson_rows(path: Path, names: set[str]) -> Iterator[Row]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield {name: value for name, value in _object(line, number).items() if name in names}
+def _ndjson_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[Row]:
+    faults = _Faults()
+    lines = ((number, line) for number, line in enumerate(lines_of(text.chunks()), start=1) if line.strip())
+    return faults.rows_without(
+        _sendable(_object(line, number), columns, f"line {number}", faults) for number, line in lines
+    )
 
 
-def _object(line: bytes, number: int) -> Row:
+def _object(line: str, number: int) -> Row:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         problem = Problem(f"line {number}", "row_invalid", "A line is one JSON object.")
@@ -141,24 +144,34 @@ def _object(line: bytes, number: int) -> Row:
     return row
 
 
-def _parquet_rows(path: Path, names: Iterable[str]) -> Iterator[Row]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError:
-        raise Unsupported("pyarrow_missing", "Reading Parquet needs the package pyarrow.") from None
-    try:
-        file = parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise Invalid("parquet_invalid", f"The Parquet file cannot be read ({type(error).__name__}).") from None
-    with file:
-        known = [name for name in names if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=5000, columns=known):
-            for row in batch.to_pylist():
-                yield {name: _json_value(value) for name, value in row.items()}
+def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
+    known = names_in(path)
+    wanted = [column.name for column in columns if column.name in known]
+    rows = (row for batch in read_batches(path, wanted) for row in batch)
+    faults = _Faults()
+    return faults.rows_without(
+        _sendable(row, columns, f"row {number}", faults) for number, row in enumerate(rows, start=1)
+    )
 
 
-def _json_value(value: Any) -> Any:
-    """Times as ISO 8601; NaN, which JSON does not have, as null."""
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - only NaN differs from itself
+def _sendable(row: Mapping[str, Any], columns: Sequence[Column], place: str, faults: _Faults) -> Row:
+    """The model's columns of a row, as JSON."""
+    found = {
+        column.name: json_value(row[column.name], takes_bytes=column.type == "binary")
+        for column in columns
+        if column.name in row
+    }
+    for name, value in found.items():
+        if value is NO_JSON:
+            faults.add(f"{place}, column {name}", "value_unsupported", "The value cannot be sent: it is no JSON.")
+    return found
+
+
+def checked_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Rows of an argument, as JSON can carry them. Raises Invalid naming rows, from 1, and columns."""
+    columns = {name: Column(name, "", required=False) for row in rows for name in row}
+    faults = _Faults()
+    found = (
+        _sendable(row, list(columns.values()), f"row {number}", faults) for number, row in enumerate(rows, start=1)
+    )
+    return list(faults.rows_without(found))

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from json import dumps
 from typing import Any
 
 import httpx
@@ -40,7 +41,11 @@ class Transport:
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=httpx.Timeout(timeout_seconds, connect=5))
+        timeout = httpx.Timeout(timeout_seconds, connect=5)
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        except (UnicodeError, httpx.InvalidURL):
+            raise errors.Invalid("client_invalid", "The address is no URL, or the key is none of ours.") from None
 
     def close(self) -> None:
         """Close the connections that are kept open between calls."""
@@ -71,11 +76,13 @@ class Transport:
         Safe methods are repeated while the server is away, and every request that it refused as one too many; an answer
         that does not come in time is not waited for again.
         """
-        options["params"] = _present(options.get("params"))
+        options = _with_content(options) | {"params": _present(options.get("params"))}
         for attempt in range(_ATTEMPTS):
             last, wait_seconds = attempt == _ATTEMPTS - 1, _FIRST_WAIT_SECONDS * 2**attempt
             try:
                 response = self._http.request(method, path, **options)
+            except (UnicodeError, httpx.InvalidURL):
+                raise errors.Invalid("text_invalid", "The request holds a text that cannot be sent.") from None
             except httpx.TransportError as error:
                 is_away = isinstance(error, httpx.ConnectError) or _can_repeat(method, options)
                 if last or not is_away or isinstance(error, httpx.ReadTimeout):
@@ -113,6 +120,22 @@ class Transport:
         if isinstance(error, httpx.TimeoutException):
             return errors.DeadlineExceeded("server_timeout", f"{self.url} did not answer in time.")
         return errors.Unavailable("server_unavailable", f"{self.url} cannot be reached. Is Tidemill up?")
+
+
+def _with_content(options: Mapping[str, Any]) -> dict[str, Any]:
+    """With ``json`` as the bytes it is sent as. Raises Invalid for what JSON cannot carry."""
+    sent = {name: value for name, value in options.items() if name != "json"}
+    if options.get("json") is None:
+        return sent
+    try:
+        text = dumps(options["json"], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        headers = {"Content-Type": "application/json", **(options.get("headers") or {})}
+        return sent | {"content": text.encode(), "headers": headers}
+    except (TypeError, ValueError, RecursionError):
+        raise errors.Invalid(
+            "value_not_json",
+            "A value cannot be sent. JSON has texts of Unicode, finite numbers, booleans, null, lists and objects.",
+        ) from None
 
 
 def _can_repeat(method: str, options: Mapping[str, Any]) -> bool:

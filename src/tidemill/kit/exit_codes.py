@@ -17,8 +17,11 @@ _BY_KIND: tuple[tuple[type[TidemillError], int], ...] = (
 _MISTYPED = frozenset(
     {
         "duration_invalid",
+        "duration_too_long",
         "model_reference_invalid",
         "moment_invalid",
+        "moment_out_of_range",
+        "option_invalid",
         "rows_invalid",
         "rows_not_json",
         "scope_unknown",

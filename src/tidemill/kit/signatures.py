@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from tidemill.kit.missing import MISSING_TEXTS
+from tidemill.kit.moments import moment_of_text
 
 _INT_BITS = {"integer": 31, "long": 63}
 _FLOAT_MAX = {"float": 3.4028234663852886e38, "double": math.inf}
 _BOOLEANS = {"true": True, "false": False}
+_TYPED = frozenset({*_INT_BITS, *_FLOAT_MAX, "boolean", "datetime"})
 _NEVER_NULL = frozenset({"boolean", "integer", "long"})
 INVALID = object()
 """What a text is that writes no value of its column's type."""
@@ -72,19 +76,19 @@ def number_fits(value: float, type_name: str) -> bool:
 
 def moment_of(text: str) -> datetime | None:
     """The moment that an ISO 8601 text writes, in UTC without a zone, as models know times; None if it writes none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    moment = moment_of_text(text)
+    return None if moment is None else moment.replace(tzinfo=None)
 
 
-def value_of_text(text: str, column: Column) -> Any:
-    """The JSON value that a cell of a file without types writes for ``column``; an empty cell is null, else `INVALID`.
+def value_of_text(text: str | None, column: Column) -> Any:
+    """The JSON value that a cell of a file without types writes for ``column``, `INVALID` if it writes none.
 
-    Booleans are written true and false in any case.
+    A missing cell (None) is null, and so are blanks and texts like NA where no text is wanted. Booleans are written
+    true and false in any case. Infinite numbers are none.
     """
-    if text == "":
+    if text is None or text == "":
+        return None
+    if column.type in _TYPED and (not text.strip() or text.strip() in MISSING_TEXTS):
         return None
     if column.type in _INT_BITS:
         return _integer(text.strip())
@@ -106,7 +110,7 @@ def _number(text: str) -> Any:
     if text.lower() == "nan":
         return None
     try:
-        number = INVALID if "_" in text else float(text)
+        number = math.nan if "_" in text else float(text)
     except ValueError:
         return INVALID
-    return number
+    return number if math.isfinite(number) else INVALID

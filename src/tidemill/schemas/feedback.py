@@ -1,12 +1,14 @@
 """Feedback on the wire: what turned out to be true about predictions."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tidemill.kit.labels import Label, is_finite_number
+from tidemill.kit.moments import in_utc
 from tidemill.kit.names import Name
 from tidemill.schemas.base import Reply, Schema
 
@@ -31,6 +33,13 @@ def _checked(value: Any) -> Label:
     return value  # type: ignore[no-any-return]
 
 
+def _in_utc(moment: datetime) -> datetime:
+    found = in_utc(moment)
+    if found is None:
+        raise PydanticCustomError("moment_out_of_range", "A moment lies within the years 1 to 9999, in UTC.")
+    return found
+
+
 Truth = Annotated[
     Any,
     AfterValidator(_checked),
@@ -44,7 +53,7 @@ class FeedbackItem(Schema):
     """As the model server answered it."""
     truth: Truth
     """What turned out to be true: the class label as the model writes it, or the number."""
-    observed_at: AwareDatetime | None = None
+    observed_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     """When it became known; by default the moment of this request."""
 
 
@@ -68,6 +77,8 @@ class FeedbackCounts(Reply):
     """Rows of a file without a truth."""
     unmatched: int = 0
     """Stored although the prediction is not in the ledger; it may still be on its way from a model server."""
+    warnings: list[str] = Field(default_factory=list)
+    """What was guessed about a file and may be wrong, such as its encoding."""
 
     def plus(self, other: "FeedbackCounts") -> "FeedbackCounts":
         names = type(self).model_fields

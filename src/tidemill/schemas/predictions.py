@@ -40,6 +40,8 @@ class InvocationsReply(Reply):
 
     predictions: list[Any]
     prediction_ids: list[str]
+    warnings: list[str] | None = None
+    """What was guessed about a CSV and may be wrong, such as its encoding; absent if nothing was."""
 
 
 class Prediction(Reply):

@@ -1,10 +1,12 @@
 """Feedback from files that stream in."""
 
+import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+import zstandard
 from sqlalchemy import text
 
 from tests.integration.feedback.conftest import Ledger
@@ -88,14 +90,16 @@ async def test_faults_are_named_by_row_and_column_and_earlier_batches_stay(
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        (b"", CSV, 422, "feedback_empty"),
+        (b"", CSV, 422, "file_empty"),
         (b"a,b\n", CSV, 422, "column_missing"),
-        (b"prediction_id,truth,truth\n", CSV, 422, "column_missing"),
-        (b"\x89PNG\xff\xfe\n", CSV, 422, "feedback_not_utf8"),
-        (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "feedback_invalid"),
+        (b"prediction_id,truth,truth\n", CSV, 422, "column_name_duplicate"),
+        (b"\x89PNG\xff\xfe\n\x00\x01\x02\x03", CSV, 415, "format_unsupported"),
+        (b"prediction_id,truth\n" + b'"never closed\n' * 3, CSV, 422, "quote_misplaced"),
+        (b'prediction_id,truth\na,b\n"never closed\n', CSV, 422, "quote_open"),
+        (b"\x1f\x8b\x08damaged", CSV, 422, "file_damaged"),
         (b"[1]\n", NDJSON, 422, "feedback_invalid"),
         (b"{}\n", NDJSON, 422, "feedback_invalid"),
-        (b"x" * (17 << 20), NDJSON, 413, "feedback_row_too_long"),
+        (b"x" * (17 << 20), NDJSON, 413, "row_too_long"),
         (b"[" + b"[]," * 1_000_000, NDJSON, 413, "feedback_row_too_long"),
         (b"prediction_id,truth\n", {"content-type": "image/png"}, 415, "feedback_type_unsupported"),
     ],
@@ -121,3 +125,61 @@ async def test_rows_arrive_whole_however_the_bytes_are_cut(
             yield content[place : place + 1]
 
     assert (await api.post(URL, content=bytewise(), headers=CSV)).json()["accepted"] == 1
+
+
+async def test_a_quote_left_open_swallows_no_row(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    notes = ["fine", '"left open', 'closed" here']
+    lines = [f"{id_},>50K,{note}" for id_, note in zip(ledger.binary, notes, strict=False)]
+    answer = await api.post(URL, content="\n".join(["prediction_id,truth,note", *lines]).encode(), headers=CSV)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "row 3")
+    assert answer.json()["detail"].endswith("Nothing was stored.")
+    assert await _truths(sessions) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "change"),
+    [
+        ("plain", lambda text: text.replace("\n", "\r").encode()),
+        ('27" inch', str.encode),
+        ('"a \\"b\\" c"', str.encode),
+        ("l" * 1_000_000, str.encode),
+        ("gr\u00fcn", lambda text: text.encode("utf-16")),
+        ("plain", lambda text: gzip.compress(text.encode())),
+        ("plain", lambda text: zstandard.compress(text.encode())),
+    ],
+    ids=["cr", "inch", "backslash", "long", "utf-16", "gzip", "zstd"],
+)
+async def test_files_that_datasets_are_made_of_are_read(
+    api: httpx.AsyncClient, ledger: Ledger, note: str, change: Callable[[str], bytes]
+) -> None:
+    lines = [f"{id_},{note},>50K" for id_ in ledger.binary]
+    content = change("\n".join(["prediction_id,note,truth", *lines]) + "\n")
+    answer = await api.post(URL, content=content, headers=CSV)
+    assert (answer.status_code, answer.json().get("accepted")) == (200, 4), answer.text
+    assert answer.json()["warnings"] == []
+
+
+async def test_an_encoding_is_named_or_its_guess_is_told(api: httpx.AsyncClient, ledger: Ledger) -> None:
+    content = f"prediction_id,note,truth\n{ledger.binary[0]},gr\u00fcn,>50K\n".encode("cp1252")
+    guessed = (await api.post(URL, content=content, headers=CSV)).json()
+    assert ["cp1252" in sentence for sentence in guessed["warnings"]] == [True]
+    named = await api.post(URL, content=content, headers={"content-type": "text/csv; charset=cp1252"})
+    assert (named.json()["duplicates"], named.json()["warnings"]) == (1, [])
+    unknown = await api.post(URL, content=content, headers={"content-type": "text/csv; charset=rot13"})
+    assert (unknown.status_code, unknown.json()["code"]) == (415, "encoding_unknown")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:00:00-05:00"])
+async def test_a_moment_that_no_calendar_has_is_refused(api: httpx.AsyncClient, ledger: Ledger, moment: str) -> None:
+    content = f"prediction_id,truth,at\n{ledger.binary[0]},>50K,{moment}\n".encode()
+    answer = await api.post(URL, params={"observed_at_column": "at"}, content=content, headers=CSV)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "time_invalid")
+    item = {"prediction_id": ledger.binary[0], "truth": ">50K", "observed_at": moment}
+    assert (await api.post("/api/v1/feedback", json={"items": [item]})).status_code == 422
+
+
+async def test_a_truth_beyond_floats_is_refused(api: httpx.AsyncClient, ledger: Ledger) -> None:
+    content = f"prediction_id,truth\n{ledger.regression[0]},{'9' * 400}\n".encode()
+    assert (await api.post(URL, content=content, headers=CSV)).json()["errors"][0]["code"] == "truth_not_number"

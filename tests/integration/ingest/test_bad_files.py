@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.ingest.ingesting import Ingest
 from tidemill.kit.errors import TooLarge
-from tidemill.training.ingest.text import decompress
+from tidemill.reading.text import decompress
 
 ROWS = "a,b\n1,2\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.client.loopback import QuietHandler, transport_to
 from tidemill.client.transport import Transport
-from tidemill.kit.errors import DeadlineExceeded, Unavailable
+from tidemill.kit.errors import DeadlineExceeded, Invalid, Unavailable
 
 
 class Script:
@@ -80,3 +80,20 @@ def test_an_answer_that_does_not_come_in_time_is_not_waited_for_again() -> None:
         with pytest.raises(BlockingIOError):
             silent.accept()
     transport.close()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}])
+def test_what_json_cannot_carry_is_refused_before_it_is_sent(transport: Transport, value: object) -> None:
+    with pytest.raises(Invalid) as caught:
+        transport.request("POST", "/rows", json={"a": value})
+    assert caught.value.code == "value_not_json"
+
+
+def test_texts_that_are_no_unicode_are_refused_wherever_they_stand(transport: Transport) -> None:
+    for path, params in (("/rows/\ud800", None), ("/rows", {"page_token": "\ud800"})):
+        with pytest.raises(Invalid):
+            transport.request("GET", path, params=params)
+    with pytest.raises(Invalid):
+        Transport("http://127.0.0.1:1", "\u00fc\ud800")
+    with pytest.raises(Invalid):
+        Transport("http://127.0.0.1:port", None)

@@ -1,5 +1,6 @@
 """Routes of feedback."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, require
+from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, require
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit.errors import Invalid, Problem
@@ -49,37 +50,39 @@ async def create(
 async def upload(
     request: Request,
     query: Annotated[FeedbackFileQuery, Query()],
-    sessions: SessionsDep,
+    services: ServicesDep,
     metrics: IntakeMetricsDep,
     principal: FeedbackPrincipal,
 ) -> FeedbackCounts:
-    """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch while it streams in.
+    """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch.
 
+    It is read as the file of a dataset is: any usual delimiter, gzip and zstd, UTF-8, UTF-16 or what ``charset`` says.
     Cells of CSV have no types: they are read as the prediction's model needs them. Rows without a truth are skipped.
     The first batch with a fault ends the upload with 422 naming its rows; batches before it stay, and sending the
     mended file again counts nothing twice.
     """
+    sessions = services.sessions
     sender = service.Sender(principal.key_id, current_request_id(), query.deployment)
-    reader = files.reader_for(request.headers.get("content-type", ""), query)
+    content_type, limit_bytes = request.headers.get("content-type", ""), services.settings.api.max_upload_bytes
     total = FeedbackCounts()
-    async for batch in files.batches(request.stream(), reader):
-        counts = await _store(sessions, batch, sender, total.received)
-        metrics.took_feedback(counts)
-        total = total.plus(counts)
-    return total
+    async with files.spooled(request.stream()) as open_bytes:
+        try:
+            rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
+            async for batch in files.batches(rows):
+                counts = await _store(sessions, batch, sender)
+                metrics.took_feedback(counts)
+                total = total.plus(counts)
+        except Invalid as error:
+            kept = f"The {total.received} rows before are stored." if total.received else "Nothing was stored."
+            raise type(error)(error.code, f"{error.detail} {kept}", error.problems) from None
+    return total.model_copy(update={"warnings": list(rows.warnings)})
 
 
-async def _store(
-    sessions: SessionFactory, batch: list[files.FileRow], sender: service.Sender, stored: int
-) -> FeedbackCounts:
-    kept = f" The {stored} rows before this batch are stored." if stored else " Nothing was stored."
+async def _store(sessions: SessionFactory, batch: list[files.FileRow], sender: service.Sender) -> FeedbackCounts:
     if problems := [row for row in batch if isinstance(row, Problem)]:
-        raise Invalid("feedback_invalid", f"{len(problems)} rows of the file cannot be read.{kept}", problems)
+        raise Invalid("feedback_invalid", f"{len(problems)} rows of the file cannot be read.", problems)
     rows = [row for row in batch if isinstance(row, ToldTruth)]
     skipped = len(batch) - len(rows)
-    try:
-        async with transaction(sessions) as session:
-            counts = await service.record(session, rows, sender)
-    except Invalid as error:
-        raise Invalid(error.code, error.detail + kept, error.problems) from None
+    async with transaction(sessions) as session:
+        counts = await service.record(session, rows, sender)
     return counts.plus(FeedbackCounts(received=skipped, skipped=skipped))

@@ -1,78 +1,65 @@
-"""Reading feedback from CSV and NDJSON as it streams in: bounded memory, every fault named by its row."""
+"""Reading feedback from CSV and NDJSON: bounded memory, every fault named by its row.
 
-import codecs
-import csv
+A file is kept on the disk until it is read, so that its encoding and its quotes are judged as those of any other file.
+"""
+
+import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+import os
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
+from email.message import Message
+from typing import IO, Protocol
 
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit import ids
-from tidemill.kit.errors import Invalid, Problem, TooLarge, Unsupported
-from tidemill.kit.limits import MAX_ROW_BYTES
+from tidemill.kit.errors import Invalid, Problem, TooLarge, Unavailable, Unsupported
+from tidemill.kit.moments import moment_of_text
+from tidemill.reading.opened import OpenedText, Opener, open_text
+from tidemill.reading.records import DelimitedText, Record, lines_of
+from tidemill.schemas.datasets import IngestOptions
 from tidemill.schemas.feedback import FeedbackFileQuery, is_truth
 
 CSV_TYPES = frozenset({"text/csv", "text/tab-separated-values"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/jsonlines", "application/x-jsonlines"})
-MAX_ROW_CHARACTERS = MAX_ROW_BYTES
-_DELIMITERS = ",;\t|"
 _BATCH_ROWS = 5_000
+_WRITTEN_BYTES = 2**20
 _MOST_MEMBERS = 1_000_000
 """Of a row of NDJSON: each takes up to a hundred bytes, however few it is written with."""
+_DELIMITED = IngestOptions(has_header=True)
 
 FileRow = ToldTruth | Problem | None
 """None is a row without a truth: predictions whose truth is not known yet."""
 
 
-class LineSplitter:
-    """Cuts a byte stream into lines of text. Raises Invalid or TooLarge naming the row."""
+class Rows(Protocol):
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was guessed about the file as a whole and may be wrong."""
 
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._rest: list[str] = []
-        self._lines = 0
-
-    def feed(self, data: bytes, *, final: bool = False) -> list[str]:
-        try:
-            text = self._decoder.decode(data, final)
-        except UnicodeDecodeError:
-            raise Invalid("feedback_not_utf8", f"The file is not UTF-8 text (near row {self._lines + 1}).") from None
-        lines: list[str] = []
-        if final or "\n" in text:
-            lines = "".join([*self._rest, text]).split("\n")
-            text = "" if final else lines.pop()
-            self._rest.clear()
-        self._rest.append(text)
-        if final and lines[-1] == "":
-            lines.pop()
-        self._lines += len(lines)
-        if sum(map(len, self._rest)) > MAX_ROW_CHARACTERS:
-            raise TooLarge("feedback_row_too_long", f"Row {self._lines + 1} has over {MAX_ROW_CHARACTERS} characters.")
-        return lines
+    def read(self) -> Iterator[FileRow]:
+        """All rows in order. Raises Invalid for what cannot be read at all."""
 
 
 class NdjsonRows:
     """One JSON object a line; rows count from 1, empty lines included."""
 
-    def __init__(self, query: FeedbackFileQuery) -> None:
+    def __init__(self, text: OpenedText, query: FeedbackFileQuery) -> None:
+        self._text = text
         self._query = query
-        self._row = 0
+        self.warnings = text.warnings
 
-    def read(self, lines: Iterable[str]) -> list[FileRow]:
-        rows = []
-        for line in lines:
-            self._row += 1
+    def read(self) -> Iterator[FileRow]:
+        for number, line in enumerate(lines_of(self._text.chunks()), start=1):
             if line.strip():
-                rows.append(self._read_line(line))
-        return rows
+                yield self._read_line(line, f"row {number}")
 
-    def close(self) -> list[FileRow]:
-        return []
-
-    def _read_line(self, line: str) -> FileRow:
-        place = f"row {self._row}"
+    def _read_line(self, line: str, place: str) -> FileRow:
         if sum(map(line.count, "[{,")) > _MOST_MEMBERS:
-            raise TooLarge("feedback_row_too_long", f"Row {self._row} has over {_MOST_MEMBERS} members.")
+            raise TooLarge("feedback_row_too_long", f"The row has over {_MOST_MEMBERS} members ({place}).")
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -89,79 +76,32 @@ class NdjsonRows:
 
 
 class CsvRows:
-    """CSV with a header; the delimiter is the one that makes the wanted columns appear. The header is row 1."""
+    """Delimited text with a header, read as that of datasets. Rows are told by the line they begin on."""
 
-    def __init__(self, query: FeedbackFileQuery) -> None:
+    def __init__(self, text: OpenedText, query: FeedbackFileQuery) -> None:
         self._query = query
-        self._row = 0
-        self._open: list[str] = []
-        self._open_characters = 0
-        self._is_quoted = False
-        self._delimiter = ","
-        self._width = 0
-        self._places: tuple[int, int, int | None] | None = None
+        wanted = [query.id_column, query.truth_column]
+        wanted += [query.observed_at_column] if query.observed_at_column else []
+        self._text = DelimitedText(text, _DELIMITED, wanted)
+        self.warnings = self._text.warnings
+        missing = [name for name in wanted if name not in self._text.names]
+        if missing:
+            problems = [
+                Problem(f"row 1, column {name}", "column_missing", "The header has no such column.") for name in missing
+            ]
+            raise Invalid("column_missing", f"The file has no column {missing[0]}.", problems)
+        self._places = [self._text.names.index(name) for name in wanted]
 
-    def read(self, lines: Iterable[str]) -> list[FileRow]:
-        rows: list[FileRow] = []
-        for line in lines:
-            self._open.append(line)
-            self._open_characters += len(line) + 1
-            self._is_quoted ^= line.count('"') % 2 == 1
-            if self._open_characters > MAX_ROW_CHARACTERS:
-                raise TooLarge("feedback_row_too_long", f"Row {self._row + 1} is too long, or a quote never closes.")
-            if self._is_quoted:
-                continue  # a line break inside quotes
-            rows.extend(self._read_record("\n".join(self._open)))
-            self._open.clear()
-            self._open_characters = 0
-        return rows
+    def read(self) -> Iterator[FileRow]:
+        for record in self._text.records():
+            yield self._text.ragged(record) or self._read_cells(record)
 
-    def close(self) -> list[FileRow]:
-        if self._open:
-            return [Problem(f"row {self._row + 1}", "quote_open", "The row has a quote that never closes.")]
-        if self._places is None:
-            raise Invalid("feedback_empty", "The file is empty: not even a header.")
-        return []
-
-    def _read_record(self, record: str) -> list[FileRow]:
-        self._row += 1
-        record = record.removesuffix("\r")
-        if self._places is None:
-            self._read_header(record)
-            return []
-        return [self._read_cells(self._cells(record))] if record.strip() else []
-
-    def _cells(self, record: str) -> list[str]:
-        return next(csv.reader([record], delimiter=self._delimiter))
-
-    def _read_header(self, record: str) -> None:
-        wanted = [self._query.id_column, self._query.truth_column]
-        wanted += [self._query.observed_at_column] if self._query.observed_at_column else []
-        headers = {mark: next(csv.reader([record], delimiter=mark), []) for mark in _DELIMITERS}
-        self._delimiter = max(_DELIMITERS, key=lambda mark: len(set(wanted) & set(headers[mark])))
-        header = headers[self._delimiter]
-        problems = [
-            Problem(f"row 1, column {name}", "column_missing", "The header does not have exactly one such column.")
-            for name in wanted
-            if header.count(name) != 1
-        ]
-        if problems:
-            raise Invalid("column_missing", f"The file has no single column {problems[0].pointer[14:]}.", problems)
-        self._width = len(header)
-        id_place, truth_place, *time_place = [header.index(name) for name in wanted]
-        self._places = id_place, truth_place, time_place[0] if time_place else None
-
-    def _read_cells(self, cells: Sequence[str]) -> FileRow:
-        place = f"row {self._row}"
-        if len(cells) != self._width:
-            return Problem(place, "row_ragged", f"The row has {len(cells)} cells, the header {self._width}.")
-        assert self._places is not None
-        id_place, truth_place, time_place = self._places
-        truth = cells[truth_place]
-        if not truth.strip():
+    def _read_cells(self, record: Record) -> FileRow:
+        id_cell, truth, *observed_at = [record.cells[place] for place in self._places]
+        if truth is None or not truth.strip():
             return None
-        observed_at = cells[time_place] or None if time_place is not None else None
-        return _row(place, self._query, (cells[id_place].strip(), truth, observed_at), text=truth)
+        cells = ((id_cell or "").strip(), truth, observed_at[0] if observed_at else None)
+        return _row(f"row {record.line}", self._query, cells, text=truth)
 
 
 def _row(place: str, query: FeedbackFileQuery, cells: tuple[object, object, object], text: str | None) -> FileRow:
@@ -180,33 +120,67 @@ def _row(place: str, query: FeedbackFileQuery, cells: tuple[object, object, obje
 
 
 def _moment(text: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+    moment = moment_of_text(text) if isinstance(text, str) else None
     return moment if moment is not None and moment.tzinfo is not None else None
 
 
-def reader_for(media_type: str, query: FeedbackFileQuery) -> CsvRows | NdjsonRows:
-    """Raises Unsupported for a media type that is neither CSV nor NDJSON."""
-    media_type = media_type.partition(";")[0].strip().lower()
-    if media_type in CSV_TYPES:
-        return CsvRows(query)
-    if media_type in NDJSON_TYPES:
-        return NdjsonRows(query)
-    raise Unsupported("feedback_type_unsupported", "Feedback files are text/csv or application/x-ndjson.")
+@asynccontextmanager
+async def spooled(chunks: AsyncIterable[bytes]) -> AsyncIterator[Opener]:
+    """The whole upload, in a file without a name, of which nothing stays. Raises Unavailable if there is no room."""
+    try:
+        file = await asyncio.to_thread(tempfile.TemporaryFile)
+    except OSError:
+        raise _no_room() from None
+    with file:
+        async for piece in _in_pieces(chunks):
+            await asyncio.to_thread(_write, file, piece)
+        yield lambda: _opened(file)
 
 
-async def batches(
-    chunks: AsyncIterable[bytes], rows: CsvRows | NdjsonRows, batch_rows: int = _BATCH_ROWS
-) -> AsyncIterator[list[FileRow]]:
-    """Rows in batches of at most ``batch_rows``, whatever the sizes of the chunks."""
-    splitter, waiting = LineSplitter(), list[FileRow]()
+def _write(file: IO[bytes], piece: bytes) -> None:
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError:
+        raise _no_room() from None
+
+
+def _no_room() -> Unavailable:
+    return Unavailable("disk_full", "The server has no room for the file.")
+
+
+async def _in_pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    waiting = bytearray()
     async for chunk in chunks:
-        waiting += rows.read(splitter.feed(chunk))
-        while len(waiting) >= batch_rows:
-            yield waiting[:batch_rows]
-            del waiting[:batch_rows]
-    waiting += rows.read(splitter.feed(b"", final=True)) + rows.close()
-    for start in range(0, len(waiting), batch_rows):
-        yield waiting[start : start + batch_rows]
+        waiting += chunk
+        if len(waiting) >= _WRITTEN_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
+
+
+def _opened(file: IO[bytes]) -> IO[bytes]:
+    """From the beginning. Closing what this gives leaves ``file`` open."""
+    file.seek(0)
+    return os.fdopen(os.dup(file.fileno()), "rb")
+
+
+def reader_for(content_type: str, query: FeedbackFileQuery, open_bytes: Opener, limit_bytes: int) -> Rows:
+    """``limit_bytes``: once the file is unpacked. The encoding may be named, as in ``text/csv; charset=cp1252``.
+
+    Raises Unsupported for a media type that is neither CSV nor NDJSON; Invalid, TooLarge for what cannot be read.
+    """
+    header = Message()
+    header["content-type"] = content_type
+    media_type = header.get_content_type()
+    if media_type not in CSV_TYPES | NDJSON_TYPES:
+        raise Unsupported("feedback_type_unsupported", "Feedback files are text/csv or application/x-ndjson.")
+    text = open_text(open_bytes, limit_bytes, header.get_content_charset())
+    return CsvRows(text, query) if media_type in CSV_TYPES else NdjsonRows(text, query)
+
+
+async def batches(rows: Rows, batch_rows: int = _BATCH_ROWS) -> AsyncIterator[list[FileRow]]:
+    """Rows in batches of at most ``batch_rows``, read in a thread."""
+    reading = rows.read()
+    while batch := await asyncio.to_thread(lambda: list(itertools.islice(reading, batch_rows))):
+        yield batch

@@ -1,27 +1,40 @@
 """CSV has no types: its cells are read as the model's signature says, which is what MLflow does with CSV."""
 
-import csv
 import io
 from collections.abc import Sequence
+from email.message import Message
 from typing import Any
 
-from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.kit.signatures import INVALID, Column, value_of_text
+from tidemill.reading.opened import open_text
+from tidemill.reading.records import DelimitedText, Record
+from tidemill.schemas.datasets import IngestOptions
 
 _MAX_PROBLEMS = 100
+_MOST_BYTES = 64 * 2**20
+"""Of a body once it is unpacked."""
 
 
 class CsvTable:
-    """A table with a header line. Raises Invalid naming rows (counted from 1 below the header) and columns."""
+    """A table read as a dataset's file is, with a header or as its names say without one.
 
-    def __init__(self, content: bytes, signature: Sequence[Column]) -> None:
-        header, rows = _read(content)
+    Raises Invalid naming rows (by the line they begin on) and columns, TooLarge for more than ``max_rows`` rows or
+    64 MiB once unpacked. ``content_type`` may name the encoding, as in ``text/csv; charset=cp1252``.
+    """
+
+    def __init__(self, content: bytes, content_type: str, signature: Sequence[Column], max_rows: int) -> None:
+        text = open_text(lambda: io.BytesIO(content), _MOST_BYTES, _charset(content_type))
+        found = DelimitedText(text, IngestOptions(), [column.name for column in signature])
+        self.warnings = found.warnings
+        records = _whole(found, max_rows)
+        self._lines = [record.line for record in records]
+        self.row_count = len(records)
         self._problems: list[Problem] = []
         self._total = 0
-        self.row_count = len(rows)
-        index = {name: place for place, name in enumerate(header)}
+        index = {name: place for place, name in enumerate(found.names)}
         self._columns = {
-            column.name: self._typed([row[index[column.name]] for row in rows], column)
+            column.name: self._typed([record.cells[index[column.name]] for record in records], column)
             for column in signature
             if column.name in index
         }
@@ -32,12 +45,12 @@ class CsvTable:
         return self._columns.get(name)
 
     def place(self, row: int, name: str) -> str:
-        return f"row {row + 1}, column {name}"
+        return f"row {self._lines[row]}, column {name}"
 
     def place_of_column(self, name: str) -> str:
         return f"column {name}"
 
-    def _typed(self, cells: list[str], column: Column) -> list[Any]:
+    def _typed(self, cells: list[str | None], column: Column) -> list[Any]:
         values = [value_of_text(cell, column) for cell in cells]
         for row, value in enumerate(values):
             if value is INVALID:
@@ -48,21 +61,27 @@ class CsvTable:
         return values
 
 
-def _read(content: bytes) -> tuple[list[str], list[list[str]]]:
-    try:
-        text = content.decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except UnicodeDecodeError:
-        raise Invalid("csv_not_utf8", "The CSV is not UTF-8.") from None
-    except csv.Error:
-        raise Invalid("csv_invalid", "The CSV cannot be read.") from None
-    if not rows:
-        raise Invalid("inputs_empty", "The CSV holds no header.")
-    header, body = rows[0], rows[1:]
-    if len(set(header)) != len(header):
-        raise Invalid("inputs_invalid", "Two columns of the CSV have the same name.")
-    wrong = [number for number, row in enumerate(body, start=1) if len(row) != len(header)]
-    if wrong:
-        problems = [Problem(f"row {number}", "row_length", f"Not {len(header)} cells.") for number in wrong[:100]]
-        raise Invalid("inputs_invalid", f"{len(wrong)} rows do not have one cell per column.", problems)
-    return header, body
+def _charset(content_type: str) -> str | None:
+    header = Message()
+    header["content-type"] = content_type
+    return header.get_content_charset()
+
+
+def _whole(text: DelimitedText, max_rows: int) -> list[Record]:
+    """All records. Raises Invalid naming those with too few or too many cells."""
+    records: list[Record] = []
+    problems: list[Problem] = []
+    total = 0
+    for record in text.records():
+        problem = text.ragged(record)
+        if problem is None:
+            records.append(record)
+        else:
+            total += 1
+            problems = [*problems, problem][:_MAX_PROBLEMS]
+        if len(records) + total > max_rows:
+            raise TooLarge("rows_too_many", f"One request may hold at most {max_rows} rows.")
+    if problems:
+        do = "row does" if total == 1 else "rows do"
+        raise Invalid("rows_ragged", f"{total} {do} not have {len(text.names)} fields, as the first one.", problems)
+    return records

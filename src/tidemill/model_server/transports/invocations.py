@@ -89,7 +89,8 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
         table, params = await _read(request, body, served, serving.data_plane.max_rows)
         query = PredictionQuery(name, table, params, asker(caller), memory_of(request), request_key(request, body))
         rows = await serving.data_plane.predict(query)
-    return answer(rows.spec, reply_body(rows))
+    warnings = {"warnings": list(table.warnings)} if isinstance(table, CsvTable) and table.warnings else {}
+    return answer(rows.spec, reply_body(rows) | warnings)
 
 
 async def _read(
@@ -99,7 +100,8 @@ async def _read(
     kind, memory = media_type(request), memory_of(request)
     if kind == "text/csv":
         memory.take(csv_bytes(body))
-        return await asyncio.to_thread(CsvTable, body, served.columns), None
+        content_type = request.headers.get("content-type", "")
+        return await asyncio.to_thread(CsvTable, body, content_type, served.columns, max_rows), None
     if kind in _PARQUET:
         return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows, memory.take), None
     return _table(_checked(request, body))

@@ -19,6 +19,7 @@ from tidemill.kit.errors import Invalid, TooLarge, Unsupported
 from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, TAIL_BYTES, Page, check_footer, check_schema, read_pages
 from tidemill.kit.signatures import Column
 from tidemill.kit.thrift_compact import Damaged
+from tidemill.reading.damage import decoding
 
 Take = Callable[[int], None]
 """Claims memory for a request; raises TooLarge or Unavailable if there is none."""
@@ -40,12 +41,14 @@ class ParquetTable:
 
     def __init__(self, content: bytes, signature: Sequence[Column], max_rows: int, take: Take) -> None:
         try:
-            file = _open(content, take)
-            self.row_count = _checked_rows(file.metadata, max_rows)
-            names = _wanted(file, {column.name for column in signature})
-            table = _read(content, file, names, take) if names else pa.table({})
-            self._columns = {name: _values(table.column(name), take) for name in names}
-        except (pa.ArrowException, OSError, Damaged):
+            with decoding("Parquet", "parquet_invalid"):
+                file = _open(content, take)
+                self.row_count = _checked_rows(file.metadata, max_rows)
+                names = _wanted(file, {column.name for column in signature})
+                table = _read(content, file, names, take) if names else pa.table({})
+                texts = {column.name for column in signature if column.type != "binary"}
+                self._columns = {name: _values(table.column(name), take, name in texts) for name in names}
+        except Damaged:
             raise Invalid("parquet_invalid", "The body cannot be read as Parquet.") from None
         except OverflowError:
             raise TooLarge("parquet_too_complex", "The file has too large a footer or too many pages.") from None
@@ -127,7 +130,8 @@ def _check_encodings(pages: list[Page], path: str) -> None:
         raise Unsupported("parquet_encoding_unsupported", detail)
 
 
-def _values(column: pa.ChunkedArray, take: Take) -> list[Any]:
+def _values(column: pa.ChunkedArray, take: Take, keeps_bytes: bool) -> list[Any]:
+    """``keeps_bytes``: no bytes are wanted, so that they stay what they are and are refused with their place."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us", kind.tz))  # raises where digits would be lost
@@ -135,19 +139,19 @@ def _values(column: pa.ChunkedArray, take: Take) -> list[Any]:
         take(sum(2 * _flat_bytes(chunk) for chunk in column.chunks))
         values: list[Any] = column.to_pylist()
     elif pa.types.is_dictionary(kind):
-        values = [value for chunk in column.chunks for value in _shared(chunk)]
+        values = [value for chunk in column.chunks for value in _shared(chunk, keeps_bytes)]
         kind = kind.value_type
     else:
         values = column.to_pylist()
     if pa.types.is_floating(kind):
         return [None if value is None or math.isnan(value) else value for value in values]
-    is_written = pa.types.is_temporal(kind) or pa.types.is_fixed_size_binary(kind)
+    is_written = pa.types.is_temporal(kind) or (pa.types.is_fixed_size_binary(kind) and not keeps_bytes)
     return [_text(value) for value in values] if is_written else values
 
 
-def _shared(chunk: pa.DictionaryArray) -> list[Any]:
+def _shared(chunk: pa.DictionaryArray, keeps_bytes: bool) -> list[Any]:
     """Equal texts are one object, however many rows have them."""
-    values = [_text(value) for value in chunk.dictionary.to_pylist()]
+    values = [value if keeps_bytes else _text(value) for value in chunk.dictionary.to_pylist()]
     return [None if index is None else values[index] for index in chunk.indices.to_pylist()]
 
 

@@ -13,13 +13,14 @@ from tidemill.kit.errors import Invalid, TooLarge
 from tidemill.kit.limits import MAX_DATASET_ROWS
 from tidemill.kit.parquet_pages import TAIL_BYTES, check_footer, check_schema
 from tidemill.kit.thrift_compact import Damaged
+from tidemill.reading.damage import decoding
+from tidemill.reading.dialect import checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.arrow_sizes import batch_sizes
-from tidemill.training.ingest.dialect import checked_names
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.parquet_groups import RowGroup, texts_of
 from tidemill.training.ingest.row_lengths import slices
-from tidemill.training.ingest.storable import first_not_utf8, first_with_nul, refuse_text
+from tidemill.training.ingest.storable import check_structure, first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -33,14 +34,13 @@ _ASSUMED_CELL_BYTES = 16
 
 @contextmanager
 def _readable(kind: str) -> Iterator[None]:
-    """Arrow's own words may hold values of the file, hence ours."""
+    """As `decoding`, for what our own look at pages and batches finds too."""
     try:
-        yield
+        with decoding(kind):
+            yield
     except OverflowError:
         raise TooLarge("file_too_complex", f"The {kind} file has too large a footer.") from None
-    except (pa.ArrowException, OSError, Damaged) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except Damaged:
         raise Invalid("file_damaged", f"The {kind} file is damaged or cut short.") from None
 
 
@@ -54,11 +54,12 @@ class _TypedSource:
         self._limits = limits
         with _readable(self.format):
             schema = self._schema()
+            names = schema.names
         if len(schema) > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
         if not len(schema):
             raise Invalid("no_columns", "The file has no columns.")
-        self.names = checked_names(schema.names)
+        self.names = checked_names(names)
 
     def describe(self) -> dict[str, Any]:
         return {"format": self.format}
@@ -174,6 +175,9 @@ class ArrowSource(_TypedSource):
             reader = self._open(file)
             whole = range(reader.num_record_batches) if hasattr(reader, "num_record_batches") else None
             for batch in (reader.get_batch(index) for index in whole) if whole is not None else reader:
+                batch.validate()  # before anything believes it
+                for column in batch.columns:
+                    check_structure(column)
                 rows = self._rows_at_once(batch.nbytes // max(1, batch.num_rows))
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows), None

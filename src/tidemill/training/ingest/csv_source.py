@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.csv
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
+from tidemill.reading.dialect import Dialect, sniff
+from tidemill.reading.missing import missing_tokens
+from tidemill.reading.text import PlainText
 from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, IngestOptions
-from tidemill.training.ingest.dialect import Dialect, sniff
-from tidemill.training.ingest.missing import missing_tokens
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.quotes import check_quotes
-from tidemill.training.ingest.text import PlainText
 
 
 @dataclass

@@ -81,8 +81,8 @@ def _other(evidence: Evidence) -> Decision:
         return Decision("date")
     if evidence.count(Kind.DATE, Kind.DATETIME) == present:
         return Decision("datetime")
-    if evidence.count(Kind.ZONED) == present:
-        return Decision("datetime", warning=_IN_UTC)
+    if evidence.count(Kind.ZONED, Kind.FAR) == present:
+        return Decision("datetime", (Kind.FAR,) if evidence.count(Kind.FAR) else (), _IN_UTC)
     return Decision("string", warning=_mixture(evidence))
 
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 from tidemill.kit.errors import Invalid, Unsupported
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.reporter import Reporter
+from tidemill.reading.detect import Head, detect_binary_format, detect_text_format
+from tidemill.reading.text import PlainText, decompress, make_plain
 from tidemill.schemas.datasets import FileFormat, IngestOptions
 from tidemill.training.ingest.arrow_source import ArrowSource, ParquetSource
 from tidemill.training.ingest.csv_source import CsvSource
-from tidemill.training.ingest.detect import Head, detect_binary_format, detect_text_format
 from tidemill.training.ingest.excel_source import ExcelSource
 from tidemill.training.ingest.json_source import JsonSource, NdjsonSource
 from tidemill.training.ingest.memory import give_back, resident_bytes
@@ -20,7 +21,6 @@ from tidemill.training.ingest.model import IngestRequest, Limits, Source
 from tidemill.training.ingest.normalise import Normalised, normalise_table
 from tidemill.training.ingest.passes import PassRunner
 from tidemill.training.ingest.profile import profile_parts
-from tidemill.training.ingest.text import PlainText, decompress, make_plain
 
 _MEMORY_DECAY_MS = 300
 """How long freed memory is kept for reuse: at once costs a third more time, for ever a third more memory."""

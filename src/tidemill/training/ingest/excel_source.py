@@ -4,25 +4,27 @@ import datetime as dt
 import re
 import warnings
 import zipfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import openpyxl
 import pyarrow as pa
-from openpyxl.utils.exceptions import InvalidFileException
 
 from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
+from tidemill.reading.damage import decoding
+from tidemill.reading.dialect import NO_HEADER, checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
-from tidemill.training.ingest.dialect import NO_HEADER, checked_names
 from tidemill.training.ingest.model import Batch, Limits
 
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
 _SHEETS = "xl/worksheets/"
+_CONTENTS = "[Content_Types].xml"
+_SHEET_NAME = re.compile(rb'PartName="/(xl/worksheets/[^"]+)"')
 _FORMULA = re.compile(rb"<f[ >/]")
 _NO_VALUE = "#N/A"
 """What Excel shows where a formula found no value."""
@@ -35,6 +37,11 @@ _TREE_GROWTH = 20
 """How much larger XML is as a tree than as text; sheets and texts are read as a stream."""
 _TEXT_GROWTH = 5
 """How much larger the texts are as objects of Python than as XML."""
+_MOST_ROWS = 2**20
+"""Of a sheet, as Excel defines it."""
+_ENCRYPTED = 1
+"""The bit of a zip archive's entry that says so."""
+_Cells = TypeVar("_Cells")
 _Row = tuple[int, tuple[Any, ...]]
 
 
@@ -46,6 +53,7 @@ class ExcelSource:
         self._options = options
         self._limits = limits
         self._check_size(min(limit_bytes, 100 * max(path.stat().st_size, 2**20)))
+        self._check_sheets()
         self.warnings: list[str] = []
         self._sheet = self._find_sheet()
         beginning = list(islice(self._rows(), 2))
@@ -77,8 +85,11 @@ class ExcelSource:
         return {index: number for index, (number, _) in enumerate(self._data_rows()) if index in wanted}
 
     def _check_size(self, limit_bytes: int) -> None:
-        with zipfile.ZipFile(self._path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
+            entries = archive.infolist()
+        if any(entry.flag_bits & _ENCRYPTED for entry in entries):
+            raise Invalid("workbook_encrypted", "The workbook is locked by a password; save it without one.")
+        sizes = {entry.filename: entry.file_size for entry in entries}
         if sum(sizes.values()) > limit_bytes:
             raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
         if _TREE_GROWTH * sum(sizes[name] for name in sizes if name.startswith(_READ_WHOLE)) > self._limits.free_bytes:
@@ -90,6 +101,14 @@ class ExcelSource:
                 "save it as CSV or Parquet.",
             )
 
+    def _check_sheets(self) -> None:
+        """The library passes over sheets that the workbook declares and does not have."""
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
+            names = set(archive.namelist())
+            declared = archive.read(_CONTENTS) if _CONTENTS in names else b""
+        if not {name.decode() for name in _SHEET_NAME.findall(declared)} <= names:
+            raise Invalid("file_damaged", "The workbook lacks a sheet that it says it has.")
+
     def _find_sheet(self) -> str:
         with self._open() as book:
             if self._options.sheet is not None:
@@ -97,7 +116,8 @@ class ExcelSource:
                     raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
                 return self._options.sheet
             for sheet in book.worksheets:
-                if any(cell is not None for row in sheet.iter_rows(values_only=True) for cell in row):
+                rows = _numbered(sheet.iter_rows(values_only=True))
+                if any(cell is not None for _, row in rows for cell in row):
                     self._warn_of_other_sheets(sheet.title, len(book.worksheets))
                     return str(sheet.title)
         raise Invalid("file_empty", "The workbook holds no cells.")
@@ -114,7 +134,7 @@ class ExcelSource:
             rows = zip(*(_cells_of(book, self._sheet) for book in (values, formulas)), strict=True)
             places = (
                 f"row {number}, column {self.names[index]}"
-                for number, pair in enumerate(rows, start=1)
+                for number, pair in _numbered(rows)
                 for index, cell in enumerate(zip(*pair, strict=False))
                 if index < len(self.names) and _was_never_calculated(*cell)
             )
@@ -128,19 +148,17 @@ class ExcelSource:
             )
 
     def _holds_formulas(self) -> bool:
-        with zipfile.ZipFile(self._path) as archive:
+        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
             sheets = [name for name in archive.namelist() if name.startswith(_SHEETS)]
             return any(_holds(archive, name, _FORMULA) for name in sheets)
 
     @contextmanager
     def _open(self, formulas: bool = False) -> Iterator[Any]:
-        with self._path.open("rb") as stream:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
-            except (InvalidFileException, KeyError, ValueError, zipfile.BadZipFile):
-                raise Invalid("file_damaged", "The Excel file is damaged.") from None
+        """Whatever is read of the workbook is read within: the library finds most damage only then."""
+        with self._path.open("rb") as stream, decoding("Excel"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
             with closing(book):
                 yield book
 
@@ -149,7 +167,7 @@ class ExcelSource:
         with self._open() as book:
             sheet = book[self._sheet]
             sheet.reset_dimensions()
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+            for number, cells in _numbered(sheet.iter_rows(values_only=True)):
                 if any(cell is not None and cell != "" for cell in cells):
                     yield number, cells
 
@@ -182,6 +200,14 @@ def _cells_of(book: Any, title: str) -> Iterator[Any]:
     sheet = book[title]
     sheet.reset_dimensions()
     return iter(sheet.iter_rows())
+
+
+def _numbered(rows: Iterable[_Cells]) -> Iterator[tuple[int, _Cells]]:
+    """Rows with their numbers. The library makes up the rows before one whose number leaves a gap, however large."""
+    for number, row in enumerate(rows, start=1):
+        if number > _MOST_ROWS:
+            raise Invalid("file_damaged", f"The sheet has a row beyond the {_MOST_ROWS} that a workbook may have.")
+        yield number, row
 
 
 def _was_never_calculated(value: Any, formula: Any) -> bool:

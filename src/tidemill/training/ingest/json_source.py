@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
+from tidemill.reading.text import PlainText
 from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.storable import is_storable, refuse_text, text_array
-from tidemill.training.ingest.text import PlainText
 
 _CELL_BYTES = 64
 _WINDOW_BYTES = 2**18

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.training.ingest.model import Codes, Kind, Mask
+from tidemill.training.ingest.model import DAYS_END, FIRST_DAY, Codes, Kind, Mask
 
 NUMBERS = (Kind.INTEGER, Kind.FLOAT, Kind.INFINITE)
 DESCRIPTIONS = {
@@ -80,6 +80,15 @@ def _mark_dates(codes: Codes, texts: Any) -> None:
             indices = np.flatnonzero(shaped)
             real = _castable(texts.take(pa.array(indices)), arrow_type)
             codes[indices[real]] = kind
+            if kind is Kind.ZONED:
+                moments = texts.take(pa.array(indices[real])).cast(arrow_type)
+                codes[indices[real][_numpy(far(moments))]] = Kind.FAR
+
+
+def far(moments: Any) -> Any:
+    """Which dates or times lie outside the years 1 to 9999."""
+    first, end = (pa.scalar(day, pa.int32()).cast(pa.date32()).cast(moments.type) for day in (FIRST_DAY, DAYS_END))
+    return pc.or_(pc.less(moments, first), pc.greater_equal(moments, end))
 
 
 def _castable(texts: Any, arrow_type: Any) -> Mask:

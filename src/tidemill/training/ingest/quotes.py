@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.kit.errors import Invalid, Problem
-from tidemill.training.ingest.dialect import Dialect, ends_within_quotes
+from tidemill.reading.dialect import Dialect, ends_within_quotes
+from tidemill.reading.records import refuse_quotes
 
 _CHUNK_BYTES = 2**18
 _NEWLINE = ord("\n")
@@ -69,17 +69,4 @@ def _check_closely(path: Path, dialect: Dialect) -> None:
             for _ in reader:
                 begins = reader.line_num + 1
         except csv.Error as error:
-            _refuse(begins, never_closes=ends_within_quotes(error))
-
-
-def _refuse(line: int, never_closes: bool) -> None:
-    if never_closes:
-        problem = Problem(f"row {line}", "quote_open", "A quote in the row that begins here never closes.")
-        raise Invalid("quote_open", f"The quote opened in the row at line {line} never closes.", [problem])
-    problem = Problem(f"row {line}", "quote_misplaced", "A quote closes here in the middle of a field.")
-    raise Invalid(
-        "quote_misplaced",
-        f"In the row at line {line} a quote closes in the middle of a field. Double the quotes within quoted fields, "
-        "or, if the file uses no quotes, say so (--quote none).",
-        [problem],
-    )
+            refuse_quotes(begins, never_closes=ends_within_quotes(error))

@@ -10,6 +10,12 @@ import pyarrow.compute as pc
 from tidemill.kit.errors import Invalid, Problem
 
 _NUL = "\0"
+_BYTES = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
+"""The same buffers, as bytes that need not be UTF-8."""
 
 
 def is_storable(text: str) -> bool:
@@ -27,6 +33,27 @@ def text_array(texts: Sequence[str | None]) -> tuple[Any, int | None]:
         wrong = (index for index, text in enumerate(texts) if text is not None and not is_storable(text))
         return None, next(wrong)
     return array, first_with_nul(array)
+
+
+def check_structure(values: Any) -> None:
+    """Raise ArrowInvalid for an array whose offsets or indices lead out of it.
+
+    Arrow reads files of its own format as they are in memory and believes them: working with such an array reads
+    foreign memory, or ends the process. Texts are looked at as bytes, whose encoding is another matter.
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        check_structure(values.indices)
+        check_structure(values.dictionary)
+        bounds = pc.min_max(values.indices)
+        least, greatest = bounds["min"].as_py(), bounds["max"].as_py()
+        if greatest is not None and not 0 <= least <= greatest < len(values.dictionary):
+            raise pa.ArrowInvalid("an index leads out of its dictionary")
+    elif (as_bytes := _BYTES.get(kind)) is not None:
+        whole = values.offset + len(values)
+        pa.Array.from_buffers(as_bytes, whole, values.buffers()).validate(full=True)
+    else:
+        values.validate(full=True)
 
 
 def first_not_utf8(values: Any) -> int | None:

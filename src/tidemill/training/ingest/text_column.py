@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tidemill.reading.missing import missing_tokens
 from tidemill.schemas.datasets import ColumnType, IngestOptions
-from tidemill.training.ingest.kinds import classify
-from tidemill.training.ingest.missing import missing_tokens
-from tidemill.training.ingest.model import FIRST_DAY, Codes, Evidence, Kind, Mask, Plan
+from tidemill.training.ingest.kinds import classify, far
+from tidemill.training.ingest.model import Codes, Evidence, Kind, Mask, Plan
 
 ARROW_TYPES: dict[ColumnType, Any] = {
     "boolean": pa.bool_(),
@@ -108,18 +108,17 @@ def _convert(slice_: TextSlice, plan: Plan, reading: TextReading) -> tuple[Any, 
     if plan.type in ("integer", "float"):
         return _numbers(reading.numbers(texts), plan)
     if plan.type == "date":
-        return _after_year_0(texts.cast(pa.date32())), Kind.DATE
+        return _within_calendar(texts.cast(pa.date32())), Kind.DATE
     try:
-        return _after_year_0(texts.cast(pa.timestamp("us"))), Kind.DATETIME
+        return _within_calendar(texts.cast(pa.timestamp("us"))), Kind.DATETIME
     except pa.ArrowInvalid:
         in_utc = texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
-        return _after_year_0(in_utc), Kind.ZONED
+        return _within_calendar(in_utc), Kind.ZONED
 
 
-def _after_year_0(moments: Any) -> Any:
-    """Arrow reads the year 0, which neither Python nor SQL knows."""
-    first = pa.scalar(FIRST_DAY, pa.int32()).cast(pa.date32()).cast(moments.type)
-    if pc.any(pc.less(moments, first), min_count=0).as_py():
+def _within_calendar(moments: Any) -> Any:
+    """Arrow reads the year 0, and an offset may lead to it or beyond 9999: years that neither Python nor SQL knows."""
+    if pc.any(far(moments), min_count=0).as_py():
         raise NotAsExpected
     return moments
 
@@ -260,7 +259,10 @@ def _read_formatted(slice_: TextSlice, plan: Plan, evidence: Evidence) -> Any:
     kind = Kind.DATE if plan.type == "date" else Kind.DATETIME
     present, parsed = (array.is_valid().to_numpy(zero_copy_only=False) for array in (trimmed, moments))
     codes = np.where(parsed, kind, np.where(present, Kind.TEXT, Kind.MISSING)).astype(np.int8)
-    evidence.add(codes, slice_.first_index, (Kind.TEXT, Kind.MISSING))
+    is_far = far(moments).fill_null(False)
+    codes[is_far.to_numpy(zero_copy_only=False)] = Kind.FAR
+    moments = pc.if_else(is_far, pa.scalar(None, moments.type), moments)
+    evidence.add(codes, slice_.first_index, (Kind.TEXT, Kind.FAR, Kind.MISSING))
     return moments.cast(ARROW_TYPES[plan.type])
 
 

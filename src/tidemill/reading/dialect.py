@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
 
 csv.field_size_limit(2**31 - 1)
-_SAMPLE_CHARACTERS = 2**18
+SAMPLE_CHARACTERS = 2**18
 _SAMPLE_ROWS = 500
 _DELIMITERS = (",", "\t", ";", "|", "^", "~", ":", " ")
+_NO_DELIMITERS = frozenset("\0\r\n")
 _UNLIKELY = frozenset(": ~^")
 _LIKELY = frozenset(",;\t|")
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])('[^'\r\n]*(?:''[^'\r\n]*)*')(?=[,;\t|\r\n]|$)", re.MULTILINE)
@@ -53,21 +54,32 @@ class Dialect:
 
 
 def sniff(path: Path, options: IngestOptions) -> Dialect:
-    """The dialect of the UTF-8 file ``path``; ``options`` win over what it looks like.
+    """The dialect of the UTF-8 file ``path``; as `sniff_sample`."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        return sniff_sample(beginning_of(iter(lambda: stream.read(SAMPLE_CHARACTERS), "")), options)
+
+
+def sniff_sample(sample: str, options: IngestOptions, expected: Collection[str] = ()) -> Dialect:
+    """The dialect of a text by its beginning; ``options`` win over what it looks like.
+
+    ``expected``: names that the reader looks for. A first row that holds some of them is a header, cut at what makes
+    most of them appear.
 
     Raises Invalid for an empty file, one column only, or names that are empty or repeated; TooLarge for too many.
     """
-    sample = _sample(path)
-    cutting = _cutting(sample, options)
+    if options.delimiter is not None and (not options.delimiter.isascii() or options.delimiter in _NO_DELIMITERS):
+        raise Invalid("delimiter_invalid", "A delimiter is one character of ASCII that ends no line.")
+    cutting = _cutting(sample, options, expected)
     rows = [row for row in _rows(sample, cutting) if row]
     if not rows:
         raise Invalid("file_empty", "The file holds no rows.")
     width = len(rows[0])
     if width > MAX_COLUMNS:
         raise TooLarge("too_many_columns", f"The file has {width} columns; at most {MAX_COLUMNS} are read.")
-    has_header = _looks_like_header(rows) if options.has_header is None else options.has_header
+    is_named = _named(rows[0], expected) > 0
+    has_header = is_named or _looks_like_header(rows) if options.has_header is None else options.has_header
     names = checked_names(_with_index(rows[0])) if has_header else tuple(f"column_{i + 1}" for i in range(width))
-    if width == 1 and options.delimiter is None:
+    if width == 1 and options.delimiter is None and not is_named:
         raise Invalid(
             "single_column", "The file seems to have one column only. If that is not so, name its delimiter; if it is, "
             "name any delimiter that it does not use."
@@ -107,21 +119,31 @@ def checked_names(found: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _sample(path: Path) -> str:
+def beginning_of(chunks: Iterable[str]) -> str:
     """Whole rows from the beginning: the last, perhaps cut, line is left out unless it is the only one."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
-        text = stream.read(_SAMPLE_CHARACTERS)
-        more = bool(stream.read(1))
+    text = ""
+    for chunk in chunks:
+        text += chunk
+        if len(text) > SAMPLE_CHARACTERS:
+            break
     if not text.strip():
         raise Invalid("file_empty", "The file holds no rows.")
+    if len(text) <= SAMPLE_CHARACTERS:
+        return text
+    text = text[:SAMPLE_CHARACTERS]
     end = max(text.rfind("\n"), text.rfind("\r")) + 1
-    return text[:end] if more and end else text
+    return text[:end] if end else text
 
 
-def _cutting(sample: str, options: IngestOptions) -> Dialect:
+def _named(row: Sequence[str], expected: Collection[str]) -> int:
+    """How many of the expected names a row holds."""
+    return len({cell.strip() for cell in row} & set(expected))
+
+
+def _cutting(sample: str, options: IngestOptions, expected: Collection[str]) -> Dialect:
     """How rows are cut into fields."""
     quote = _quote(sample) if options.quote is None else None if options.quote == "none" else options.quote
-    found = Dialect(options.delimiter or _delimiter(sample, quote), quote, None, True, ())
+    found = Dialect(options.delimiter or _delimiter(sample, quote, expected), quote, None, True, ())
     if quote is None or _is_strict(sample, found):
         return found
     escaped = replace(found, escape="\\")
@@ -153,10 +175,16 @@ def _quote(sample: str) -> str:
     return "'" if fields and (needed or 2 * len(fields) >= sample.count("\n")) else '"'
 
 
-def _delimiter(sample: str, quote: str | None) -> str:
+def _delimiter(sample: str, quote: str | None, expected: Collection[str]) -> str:
+    named = {delimiter: _named(_first_row(sample, delimiter, quote), expected) for delimiter in _DELIMITERS}
     scores = {delimiter: _score(sample, delimiter, quote) for delimiter in _DELIMITERS}
-    best = max(scores, key=lambda delimiter: scores[delimiter])
-    return best if scores[best] > 0 else ","
+    best = max(_DELIMITERS, key=lambda delimiter: (named[delimiter], scores[delimiter]))
+    return best if named[best] or scores[best] > 0 else ","
+
+
+def _first_row(sample: str, delimiter: str, quote: str | None) -> list[str]:
+    rows = csv.reader(io.StringIO(sample, newline=""), **Dialect(delimiter, quote, None, True, ()).reader_options())  # type: ignore[arg-type]
+    return next((row for row in rows if row), [])
 
 
 def _score(sample: str, delimiter: str, quote: str | None) -> float:

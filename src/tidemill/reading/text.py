@@ -3,8 +3,9 @@
 import codecs
 import gzip
 import io
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,7 @@ import charset_normalizer
 import zstandard
 
 from tidemill.kit.errors import Invalid, TooLarge, Unavailable, Unsupported
-from tidemill.training.ingest.detect import Compression, Head, detect_compression, looks_like_utf16
+from tidemill.reading.detect import Compression, Head, detect_compression, looks_like_utf16
 
 _CHUNK_BYTES = 2**20
 _PACKED_BYTES = 2**10
@@ -26,6 +27,7 @@ _WESTERN = "cp1252"
 """Latin-1 with printable characters where that has control characters, which no text holds."""
 _OF_PYTHON = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 _BYTE_ORDER_MARK = "\ufeff"
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class PlainText:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        if not self.guessed:
-            return ()
-        return (f"The file is not UTF-8 and was read as {self.encoding}; --encoding NAME names another.",)
+        return guess_warnings(self.encoding, self.guessed)
+
+
+def guess_warnings(encoding: str, guessed: bool) -> tuple[str, ...]:
+    """A guess is told."""
+    return (f"The file is not UTF-8 and was read as {encoding}; --encoding NAME names another.",) if guessed else ()
 
 
 def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compression]:
@@ -53,8 +58,8 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
     try:
         with path.open("rb") as raw, target.open("wb") as out:
             _copy(_unpacked(raw, compression), out, most_unpacked_bytes(path.stat().st_size, limit_bytes))
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
-        raise Invalid("file_damaged", f"The {compression} data is damaged or cut short.") from None
+    except _DAMAGED:
+        raise _damaged(compression) from None
     except OSError as error:
         raise _of_disk(error) from error
     return target, compression
@@ -63,6 +68,33 @@ def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compr
 def most_unpacked_bytes(size_bytes: int, limit_bytes: int) -> int:
     """What a compressed file of ``size_bytes`` may become."""
     return min(limit_bytes, max(_SURELY_UNPACKED_BYTES, _MOST_GROWTH * size_bytes))
+
+
+def unpacked_chunks(stream: IO[bytes], limit_bytes: int) -> Iterator[bytes]:
+    """The bytes of ``stream``, unpacked if they are compressed; it is closed at their end.
+
+    Raises Invalid if they are damaged, TooLarge past ``limit_bytes`` or what a file of its size may become.
+    """
+    with stream:
+        compression = detect_compression(Head(stream.read(4)))
+        most_bytes = most_unpacked_bytes(stream.seek(0, io.SEEK_END), limit_bytes)
+        stream.seek(0)
+        if compression is Compression.NONE:
+            yield from chunks_of(stream)
+            return
+        size_bytes = 0
+        try:
+            for chunk in _unpacked(stream, compression):
+                size_bytes += len(chunk)
+                if size_bytes > most_bytes:
+                    raise TooLarge("file_too_large", f"The file grows beyond {most_bytes} bytes when decompressed.")
+                yield chunk
+        except _DAMAGED:
+            raise _damaged(compression) from None
+
+
+def _damaged(compression: Compression) -> Invalid:
+    return Invalid("file_damaged", f"The {compression} data is damaged or cut short.")
 
 
 def _unpacked(raw: IO[bytes], compression: Compression) -> Iterator[bytes]:
@@ -102,13 +134,14 @@ def make_plain(path: Path, compression: Compression, scratch: Path, encoding: st
 
     Raises Invalid for NUL characters and for bytes that the encoding cannot hold, Unsupported for an unknown encoding.
     """
-    found, guessed = (_known(encoding), False) if encoding else _detect_encoding(path)
+    found, guessed = encoding_of(lambda: chunks_of(path.open("rb")), encoding)
     if found == "utf-8" and encoding is None:
         return PlainText(path, found, compression)
     target = scratch / "decoded"
     try:
-        with path.open("rb") as source, target.open("w", encoding="utf-8", newline="") as out:
-            _decode(source, out, found, guessed)
+        with target.open("w", encoding="utf-8", newline="") as out:
+            for text in decoded(chunks_of(path.open("rb")), found, guessed):
+                out.write(text)
     except OSError as error:
         raise _of_disk(error) from error
     return PlainText(target, found, compression, guessed)
@@ -126,8 +159,27 @@ def _known(encoding: str) -> str:
     return name
 
 
-def _detect_encoding(path: Path) -> tuple[str, bool]:
-    head = Head.of(path).data
+Chunks = Callable[[], Iterator[bytes]]
+"""Begins to read the bytes of a file anew."""
+
+
+def chunks_of(stream: IO[bytes]) -> Iterator[bytes]:
+    """The rest of ``stream``, which is closed at its end."""
+    with stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def encoding_of(chunks: Chunks, declared: str | None) -> tuple[str, bool]:
+    """The encoding, judged on all bytes if none is declared, and whether it is a guess.
+
+    Raises Invalid for NUL characters, Unsupported for an unknown encoding.
+    """
+    return (_known(declared), False) if declared else _detect_encoding(chunks)
+
+
+def _detect_encoding(chunks: Chunks) -> tuple[str, bool]:
+    head = next(chunks(), b"")[:_SAMPLE_BYTES]
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig", False
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -136,32 +188,31 @@ def _detect_encoding(path: Path) -> tuple[str, bool]:
         return "utf-16", False
     if looks_like_utf16(head):
         return ("utf-16-be" if head[:1] == b"\0" else "utf-16-le"), False
-    strange = _first_bytes_not_utf8(path)
+    strange = _first_bytes_not_utf8(chunks())
     return ("utf-8", False) if strange is None else (_guess(strange), True)
 
 
-def _first_bytes_not_utf8(path: Path) -> bytes | None:
+def _first_bytes_not_utf8(chunks: Iterator[bytes]) -> bytes | None:
     """None if all of the file is UTF-8, else what surrounds the first bytes that are not."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            _refuse_nul(chunk, line)
-            line += chunk.count(b"\n")
-            if chunk.isascii() and not decoder.getstate()[0]:
-                continue
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError:
-                return _surroundings(path, stream.tell() - len(chunk))
-        return _surroundings(path, stream.tell() - 4) if decoder.getstate()[0] else None
+    for chunk in chunks:
+        _refuse_nul(chunk, line)
+        line += chunk.count(b"\n")
+        pending = decoder.getstate()[0]
+        if chunk.isascii() and not pending:
+            continue
+        try:
+            decoder.decode(chunk)
+        except UnicodeDecodeError:
+            return _strange_lines(pending + chunk, chunks)
+    return decoder.getstate()[0] or None
 
 
-def _surroundings(path: Path, offset: int) -> bytes:
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        chunk = stream.read(_CHUNK_BYTES)
-    strange = [line for line in chunk.split(b"\n") if not line.isascii()]
+def _strange_lines(found: bytes, following: Iterator[bytes]) -> bytes:
+    while len(found) < _CHUNK_BYTES and (chunk := next(following, b"")):
+        found += chunk
+    strange = [line for line in found.split(b"\n") if not line.isascii()]
     return b"\n".join(strange)[:_SAMPLE_BYTES]
 
 
@@ -177,27 +228,29 @@ def _guess(sample: bytes) -> str:
     return name if letters else _WESTERN
 
 
-def _decode(source: IO[bytes], out: IO[str], encoding: str, guessed: bool) -> None:
-    """A mark that tells the order of bytes is no part of the text, whoever named the encoding."""
+def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> Iterator[str]:
+    """The text of ``chunks``. A mark that tells the order of bytes is no part of it, whoever named the encoding.
+
+    Raises Invalid, by line, for NUL characters and for bytes that the encoding cannot hold.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
     line, begun = 1, False
-    while True:
-        chunk = source.read(_CHUNK_BYTES)
+    for chunk in itertools.chain(chunks, [b""]):
         text = _decoded(decoder, chunk, line, encoding, guessed)
         if text and not begun:
             text, begun = text.removeprefix(_BYTE_ORDER_MARK), True
         _refuse_nul(text, line)
-        out.write(text)
         line += text.count("\n")
-        if not chunk:
-            return
+        if text:
+            yield text
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encoding: str, guessed: bool) -> str:
     try:
         return decoder.decode(chunk, final=not chunk)
-    except UnicodeDecodeError as error:
-        line += error.object.count(b"\n", 0, error.start)
+    except UnicodeError as error:  # UTF-16 without its mark is an error of another kind
+        if isinstance(error, UnicodeDecodeError):
+            line += error.object.count(b"\n", 0, error.start)
         wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
             "encoding_wrong",

@@ -1,10 +1,9 @@
 """Texts that mean a missing value."""
 
+from tidemill.kit.missing import MISSING_TEXTS
 from tidemill.schemas.datasets import IngestOptions
-
-DEFAULT_MISSING = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 
 
 def missing_tokens(options: IngestOptions) -> list[str]:
     """Besides the empty text, which always means it."""
-    return [*(DEFAULT_MISSING if options.default_missing else ()), *options.missing]
+    return [*(MISSING_TEXTS if options.default_missing else ()), *options.missing]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.errors import Unsupported
+from tidemill.reading.damage import decoding
 from tidemill.schemas.datasets import FileFormat
 
 _HEAD_BYTES = 64 * 2**10
@@ -20,7 +21,7 @@ _OTHER_BINARY = {
     b"\x7fELF": "a program",
     b"MZ": "a program",
     b"SQLite format 3": "an SQLite database",
-    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls); save it as .xlsx or CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls) or a locked one; save it as .xlsx or CSV without a password",
     b"BZh": "compressed with bzip2; use gzip or zstd",
     b"\xfd7zXZ": "compressed with xz; use gzip or zstd",
     b"FEA1": "a Feather file of version 1; write it again with version 2",
@@ -69,12 +70,18 @@ def detect_binary_format(path: Path, head: Head) -> FileFormat | None:
         return FileFormat.ARROW
     if data.startswith(b"PK\x03\x04"):
         return _of_zip(path)
+    refuse_binary(head)
+    return None
+
+
+def refuse_binary(head: Head) -> None:
+    """Raise Unsupported for what cannot be text."""
+    data = head.data
     for magic, description in _OTHER_BINARY.items():
         if data.startswith(magic) and _has_control_bytes(data):
             raise Unsupported("format_unsupported", f"The file is {description}. Read are {_FORMATS_READ}.")
     if not data.startswith(_UTF_BOMS) and not looks_like_utf16(data) and _has_control_bytes(data):
         raise Unsupported("file_binary", f"The file holds binary data, not text. Read are {_FORMATS_READ}.")
-    return None
 
 
 def looks_like_utf16(data: bytes) -> bool:
@@ -107,11 +114,8 @@ def _has_control_bytes(data: bytes) -> bool:
 
 
 def _of_zip(path: Path) -> FileFormat:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except zipfile.BadZipFile:
-        raise Invalid("file_damaged", "The file begins like a zip archive but is damaged or cut short.") from None
+    with decoding("zip archive or Excel"), zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
     if "xl/workbook.xml" in names:
         return FileFormat.EXCEL
     raise Unsupported("format_unsupported", f"The file is a zip archive, not an Excel file. Read are {_FORMATS_READ}.")
