@@ -6,8 +6,8 @@ from starlette.middleware import Middleware
 
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
-from tidemill.auth.middleware import KeyFirstMiddleware
-from tidemill.deps import ApiServices, IntakeMetrics
+from tidemill.auth.middleware import AuthenticationMiddleware
+from tidemill.deps import ApiServices, IntakeMetrics, authenticator
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.documentation import declare_key
 
@@ -24,6 +24,8 @@ Predictions are asked of the model server, whose own `/docs` describes them.
 - **Times** are RFC 3339 in UTC; every metric of a model comes with the ends of its interval.
 """
 _LEDGER_SEGMENT_MAX_BYTES = 256 * 2**20
+_FORM_MAX_BYTES = 16 * 2**10
+"""Of the only bodies that are read without a key."""
 _SIGN_IN = ("/sign-in", "/sign-out")
 """Forms of a browser, which has a cookie and no key."""
 _NOT_IDEMPOTENT_BY_KEY = (
@@ -53,10 +55,13 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
             (r"/api/v1/ledger/segments", _LEDGER_SEGMENT_MAX_BYTES),
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
+            (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
         checks={"database": database_answers},
+        authentication=Middleware(
+            AuthenticationMiddleware, authenticate=authenticator(services.sessions, services.lanes)
+        ),
         inner_middleware=[
-            Middleware(KeyFirstMiddleware, except_paths=_SIGN_IN),
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )

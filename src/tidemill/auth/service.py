@@ -55,6 +55,14 @@ async def authenticate(session: AsyncSession, token: str) -> Principal:
     return Principal(key.id, key.name, frozenset(key.scopes))
 
 
+async def principal_by_id(session: AsyncSession, key_id: str) -> Principal:
+    """The principal of a key that was authenticated before. Raises Unauthenticated once it is revoked or expired."""
+    key = await session.get(ApiKey, key_id)
+    if key is None or not is_valid(key, utc_now()):
+        raise Unauthenticated("key_rejected", "The API key is unknown, revoked or expired.")
+    return Principal(key.id, key.name, frozenset(key.scopes))
+
+
 def is_valid(key: ApiKey, now: datetime) -> bool:
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, require
+from tidemill.deps import IntakeMetricsDep, SessionDep, SessionsDep, Standing, require, standing
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit.errors import Invalid, Problem
@@ -16,6 +16,7 @@ from tidemill.schemas.feedback import FeedbackCounts, FeedbackCreate, FeedbackFi
 
 router = APIRouter(prefix="/api/v1/feedback", tags=["feedback"])
 FeedbackPrincipal = Annotated[Principal, Depends(require(Scope.FEEDBACK_WRITE))]
+Uploader = Annotated[Standing, Depends(standing(Scope.FEEDBACK_WRITE))]
 _FILE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -52,6 +53,7 @@ async def upload(
     sessions: SessionsDep,
     metrics: IntakeMetricsDep,
     principal: FeedbackPrincipal,
+    uploader: Uploader,
 ) -> FeedbackCounts:
     """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch while it streams in.
 
@@ -62,7 +64,7 @@ async def upload(
     sender = service.Sender(principal.key_id, current_request_id(), query.deployment)
     reader = files.reader_for(request.headers.get("content-type", ""), query)
     total = FeedbackCounts()
-    async for batch in files.batches(request.stream(), reader):
+    async for batch in files.batches(uploader.holding(request.stream()), reader):
         counts = await _store(sessions, batch, sender, total.received)
         metrics.took_feedback(counts)
         total = total.plus(counts)
