@@ -44,11 +44,18 @@ def authenticator(sessions: SessionFactory, lanes: CallerLanes) -> Authenticate:
 class Standing:
     """Whether the caller of something long still holds what it needed to begin."""
 
-    def __init__(self, sessions: SessionFactory, principal: Principal, needed: Scope) -> None:
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        principal: Principal,
+        needed: Scope,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._sessions = sessions
         self.principal = principal
         self._needed = needed
-        self._known_at = self._asked_at = time.monotonic()
+        self._known_at = self._asked_at = clock()
 
     async def check(self) -> None:
         """Ask again if the last answer is `RECHECK_SECONDS` old.
@@ -56,7 +63,7 @@ class Standing:
         Raises Unauthenticated once the key is revoked or expired, Forbidden once it lacks the scope, and Unavailable
         when the database has not said for a minute.
         """
-        now = time.monotonic()
+        now = self._clock()
         if now - self._asked_at < RECHECK_SECONDS:
             return
         self._asked_at = now
