@@ -1,5 +1,7 @@
 """The api as an ASGI application."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.middleware import Middleware
@@ -7,9 +9,11 @@ from starlette.middleware import Middleware
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
 from tidemill.auth.middleware import AuthenticationMiddleware
+from tidemill.auth.scopes import Scope
 from tidemill.deps import ApiServices, IntakeMetrics, authenticator
+from tidemill.features.registry.policy import CHECKS
+from tidemill.web import document
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
-from tidemill.web.documentation import declare_key
 
 _INTRODUCTION = """\
 The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
@@ -68,5 +72,16 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
     app = create_web_app(config, ROUTERS, lifespan)
     app.state.services = services
     app.state.intake_metrics = IntakeMetrics(services.registry)
-    declare_key(app, ("/livez", "/readyz"))
+    _name_codes(document.complete(app, ("/livez", "/readyz")))
     return app
+
+
+def _name_codes(described: dict[str, Any]) -> None:
+    """Scopes and checks are not known to the room of the schemas."""
+    for schema, member, codes in (
+        ("KeyCreate", "scopes", sorted(scope.value for scope in Scope)),
+        ("GatePolicy", "ignored_checks", list(CHECKS)),
+    ):
+        items = described["components"]["schemas"][schema]["properties"][member]["items"]
+        items.pop("pattern", None)
+        items["enum"] = codes

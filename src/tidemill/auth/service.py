@@ -12,7 +12,7 @@ from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit import ids
-from tidemill.kit.clock import utc_now
+from tidemill.kit.clock import earlier, utc_now
 from tidemill.kit.errors import Conflict, NotFound, Unauthenticated
 
 _LAST_USE_RESOLUTION = timedelta(minutes=1)
@@ -69,7 +69,7 @@ def is_valid(key: ApiKey, now: datetime) -> bool:
 
 async def record_use(session: AsyncSession, key_id: str, used_at: datetime) -> None:
     """Remember the last use, to the minute, so that busy keys do not write on every request."""
-    stale = (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < used_at - _LAST_USE_RESOLUTION)
+    stale = (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < earlier(used_at, _LAST_USE_RESOLUTION))
     await session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=used_at))
 
 

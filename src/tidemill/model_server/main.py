@@ -41,8 +41,8 @@ from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
+from tidemill.web import document
 from tidemill.web.app import WebConfig, create_web_app
-from tidemill.web.documentation import declare_key
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
 from tidemill.web.server import Server, limits_of, server_config
@@ -208,7 +208,7 @@ def create_app(server: ModelServer, settings: ModelServerSettings) -> FastAPI:
     app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving
     install_inference_problems(app)
-    declare_key(app, ("/livez", "/readyz", "/ping", "/health", "/version"))
+    document.complete(app, ("/livez", "/readyz", "/ping", "/health", "/version"))
     return app
 
 

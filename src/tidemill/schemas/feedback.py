@@ -4,12 +4,12 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tidemill.kit.labels import Label
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Moment, QueryParameters, Reply, RequestBody
 
 MAX_ITEMS = 10_000
 MAX_TRUTH_CHARACTERS = 1_000
@@ -40,16 +40,16 @@ Truth = Annotated[
 PredictionId = Annotated[str, Field(pattern=PREDICTION_ID_PATTERN)]
 
 
-class FeedbackItem(Schema):
+class FeedbackItem(RequestBody):
     prediction_id: PredictionId
     """As the model server answered it."""
     truth: Truth
     """What turned out to be true: the class label as the model writes it, or the number."""
-    observed_at: AwareDatetime | None = None
+    observed_at: Moment | None = None
     """When it became known; by default the moment of this request."""
 
 
-class FeedbackCreate(Schema):
+class FeedbackCreate(RequestBody):
     items: Annotated[list[FeedbackItem], Field(min_length=1, max_length=MAX_ITEMS)]
     """Taken in order, all or none: of two truths for one prediction the later one counts."""
     deployment: Name | None = None
@@ -75,7 +75,7 @@ class FeedbackCounts(Reply):
         return FeedbackCounts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-class FeedbackFileQuery(Schema):
+class FeedbackFileQuery(QueryParameters):
     """How to read a file of feedback."""
 
     deployment: Name | None = None

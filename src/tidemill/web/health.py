@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
-from tidemill.schemas.base import Reply
+from tidemill.schemas.base import TEXT_PATTERN, Reply
 
 Check = Callable[[], Awaitable[bool]]
 _CHECK_TIMEOUT_SECONDS = 3
@@ -31,7 +32,7 @@ def health_router(checks: Mapping[str, Check], notices: Mapping[str, Check] | No
         return Health(status="ok")
 
     @router.get("/readyz", operation_id="health_ready", responses={503: {"model": Health}})
-    async def readyz(response: Response, verbose: str | None = None) -> Health:
+    async def readyz(response: Response, verbose: Annotated[str | None, Query(pattern=TEXT_PATTERN)] = None) -> Health:
         """Whether this process can do its work; ``?verbose`` lists the checks."""
         results = await run_checks()
         ready = all(results.values())

@@ -142,6 +142,12 @@ async def _on_database_error(request: Request, raised: Exception) -> JSONRespons
     return problem_response(error, request)
 
 
+async def _on_unusable_text(request: Request, raised: Exception) -> JSONResponse:
+    """Half a surrogate pair, which JSON can write and no encoding can."""
+    log.warning("A text cannot be encoded", extra={"error_type": type(raised).__name__})
+    return problem_response(errors.Invalid("value_unusable", "A text in the request is not Unicode."), request)
+
+
 async def _on_unexpected(request: Request, raised: Exception) -> JSONResponse:
     log.error("Unexpected error", exc_info=raised, extra={"error_type": type(raised).__name__})
     error = TidemillError("internal", "Something failed inside; the log holds the details under the request id.")
@@ -185,4 +191,5 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     for kind in (DBAPIError, StatementError, PoolTimeoutError):
         app.add_exception_handler(kind, _on_database_error)
+    app.add_exception_handler(UnicodeEncodeError, _on_unusable_text)
     app.add_exception_handler(Exception, _on_unexpected)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -31,6 +31,9 @@ DatasetName = Annotated[str, Path(pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=999_999_999)]
 PageDep = Annotated[PageQuery, Query()]
 _PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -148,7 +151,12 @@ async def diff_versions(
     return views.diff_view(old, await service.get_version(session, name, after))
 
 
-@router.get("/{name}/versions/{number}/raw", operation_id="datasets_versions_raw", response_class=StreamingResponse)
+@router.get(
+    "/{name}/versions/{number}/raw",
+    operation_id="datasets_versions_raw",
+    response_class=StreamingResponse,
+    responses=_FILE,
+)
 async def download_raw(
     name: DatasetName, number: Number, sessions: SessionsDep, store: StoreDep, downloader: Downloader
 ) -> StreamingResponse:
@@ -163,6 +171,7 @@ async def download_raw(
     "/{name}/versions/{number}/parts/{index}",
     operation_id="datasets_versions_part",
     response_class=StreamingResponse,
+    responses={200: {"content": {_PARQUET_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def download_part(
     name: DatasetName,

@@ -20,7 +20,9 @@ Uploader = Annotated[Standing, Depends(standing(Scope.FEEDBACK_WRITE))]
 _FILE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {name: {"schema": {"type": "string"}} for name in ("text/csv", "application/x-ndjson")},
+        "content": {
+            name: {"schema": {"type": "string", "minLength": 1}} for name in ("text/csv", "application/x-ndjson")
+        },
     }
 }
 

@@ -22,7 +22,7 @@ Writer = Annotated[Principal, Depends(require(Scope.JOBS_WRITE))]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "Events as they happen"}
 }
-_MAX_SEQ = 2**63 - 1
+_MAX_SEQ = 2**53
 
 
 @router.get("", operation_id="jobs_list")
