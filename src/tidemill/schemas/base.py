@@ -20,6 +20,8 @@ from tidemill.kit.errors import Invalid
 
 TEXT_PATTERN = "^[^\\u0000]*$"
 """What a text may hold: all but NUL, which PostgreSQL does not take."""
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and lone surrogates: JSON can write both, PostgreSQL takes neither."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
@@ -45,15 +47,15 @@ def _document_text(declared: dict[str, Any]) -> None:
 
 class RequestBody(Schema):
     """A JSON body. Types are those of JSON: ``true`` is no number, ``1`` no boolean, ``"1"`` neither; numbers are
-    finite, texts without NUL."""
+    finite, texts without NUL and whole surrogate pairs."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, json_schema_extra=document_texts)
 
     @field_validator("*", mode="before")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        if _holds_nul(value):
-            raise PydanticCustomError("text_unusable", "A text holds the character NUL.")
+        if _is_unusable(value):
+            raise PydanticCustomError("text_unusable", "A text holds NUL or half a surrogate pair.")
         return value
 
 
@@ -65,7 +67,7 @@ class QueryParameters(Schema):
     @field_validator("*", mode="before")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        if _holds_nul(value):
+        if _is_unusable(value):
             raise Invalid("value_unusable", "The request names something that no name or number can be.")
         return value
 
@@ -76,13 +78,13 @@ class Reply(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, from_attributes=True)
 
 
-def _holds_nul(value: Any) -> bool:
+def _is_unusable(value: Any) -> bool:
     """Without recursion: JSON may be nested deeper than Python's stack is."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
         if isinstance(part, str):
-            if "\x00" in part:
+            if _UNUSABLE.search(part):
                 return True
         elif isinstance(part, dict):
             waiting += part.keys()

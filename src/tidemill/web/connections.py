@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering or self.parser is None or self.transport.is_closing():
+        if self._lingering or self.transport.is_closing():
             return
         before = self._events
         if self._in_head and self._head_since is None:
@@ -135,13 +135,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._own.works(self)
         ours = self.app
         if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
-            self.app = _headers_too_large  # type: ignore[assignment]
+            self.app = _headers_too_large
         try:
             super().on_headers_complete()
         finally:
             self.app = ours
-        if self.cycle is not None:
-            self.cycle.transport = cast("asyncio.Transport", _GentlyClosed(self))
+        if self._request is not None:
+            self._request.transport = cast("asyncio.Transport", _GentlyClosed(self))
 
     def on_body(self, body: bytes) -> None:
         self._events += 1
@@ -153,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = True, False
         self._drain_since = None
         super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete:
+        if self.cycle.response_complete:
             self._own.waits(self)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -164,11 +164,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             return
         super().on_response_complete()
-        if self.transport.is_closing():
-            return
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            return  # the next request is on its way already
         if self._in_body:
             self._drain_since = self.loop.time()
-        elif not self.pipeline and self.cycle.response_complete:
+        else:
             self._own.waits(self)
 
     def end(self, why: str) -> None:
@@ -176,6 +176,11 @@ class BoundedProtocol(HttpToolsProtocol):
         log.info("A connection was ended: %s", why)
         self._own.closed(self)
         self.transport.abort()
+
+    @property
+    def _request(self) -> RequestResponseCycle | None:
+        """The present request, or the last one; uvicorn's annotation leaves out that there may be none yet."""
+        return cast("RequestResponseCycle | None", self.cycle)
 
     @property
     def is_ending(self) -> bool:
@@ -234,7 +239,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer outside of any request, unless an answer is under way, and close."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self._request is None or self._request.response_complete:
             body = _problem(status, code, detail)
             lines = [b"%b: %b\r\n" % line for line in _headers_of(body)]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
