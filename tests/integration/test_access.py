@@ -1,6 +1,7 @@
 """Keys, scopes and the routes they guard."""
 
 import base64
+import itertools
 
 import httpx
 import pytest
@@ -154,6 +155,61 @@ async def test_a_body_over_the_limit_gets_413_with_the_limit(api: httpx.AsyncCli
 async def test_what_no_name_and_no_position_can_be_is_refused(api: httpx.AsyncClient, path: str, code: str) -> None:
     response = await api.get(path)
     assert (response.status_code, response.json()["code"]) == (422, code)
+
+
+_LISTS = ["keys", "jobs", "datasets", "models", "deployments", "training-runs", "monitoring/reports",
+          "predictions?deployment=x", "experiments/x/leaderboard", "deployments/x/history"]  # fmt: skip
+
+
+_POSITIONS = [
+    '["\\ud800"]', "[true]", "[Infinity]", "[NaN, NaN, NaN]", "[1e999, 1, 1e999]", f"[{2**70}]", '["\\ud800", "x"]',
+     "[1, 2, Infinity]", '["0001-01-01T00:00:00+14:00", "x"]', "[" * 380 + "]" * 380]  # fmt: skip
+
+
+async def test_a_forged_page_token_is_no_error_of_ours(api: httpx.AsyncClient) -> None:
+    for path, position in itertools.product(_LISTS, _POSITIONS):
+        token = base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+        glue = "&" if "?" in path else "?"
+        response = await api.get(f"/api/v1/{path}{glue}page_token={token}")
+        assert response.status_code in (404, 422), (path, position)
+
+
+_UNUSABLE = [
+    ("PUT", "/api/v1/models/x/policy", b'{"baseline_margin": Infinity}'),
+    ("PUT", "/api/v1/models/x/policy", b'{"baseline_margin": NaN}'),
+    ("PUT", "/api/v1/models/x/policy", b'{"metric": "\\ud800"}'),
+    ("POST", "/api/v1/models/x:rollback", b'{"reason": "\\u0000"}'),
+    ("POST", "/api/v1/models/x:rollback", b'{"reason": ' + b"[" * 2000 + b"]" * 2000 + b"}"),
+    ("POST", "/api/v1/training-runs", b'{"dataset": "d", "target": "\\udfff"}'),
+    ("POST", "/api/v1/training-runs", b'{"dataset": "d", "target": "t", "seed": true}'),
+    ("POST", "/api/v1/keys", b'{"name": "k", "scopes": ["predict"], "expires_at": 4102444800}'),
+    ("POST", "/api/v1/keys", b'{"name": "k", "scopes": ["\\ud800"]}'),
+    ("POST", "/api/v1/feedback", b'{"items": [{"prediction_id": "prd_' + b"0" * 32 + b'", "truth": NaN}]}'),
+    ("POST", "/api/v1/feedback", b'{"items": [{"prediction_id": "prd_' + b"0" * 32 + b'", "truth": "\\ud800"}]}'),
+    ("POST", "/api/v1/feedback", b'{"items": [{"prediction_id": "prd_' + b"0" * 32 + b'", "truth": 1' + b"0" * 5000
+     + b"}]}"),
+    ("POST", "/api/v1/monitoring/reports", b'{"deployment": "x", "until": "0001-01-01T00:00:00Z"}'),
+    ("POST", "/api/v1/monitoring/reports", b'{"deployment": "x", "since": "9999-12-31T23:59:59-01:00"}'),
+    ("GET", "/api/v1/predictions?deployment=x&to=0001-01-01T00:00:00Z", b""),
+    ("GET", "/api/v1/predictions?deployment=x&to=9999-12-31T23:59:59-14:00", b""),
+    ("GET", "/api/v1/predictions?deployment=x&model_version=9223372036854775808", b""),
+    ("GET", f"/api/v1/jobs/x/logs?after={2**64}", b""),
+    ("GET", "/api/v1/models/x/aliases?at=5", b""),
+]  # fmt: skip
+
+
+async def test_what_json_can_write_and_nobody_can_use_is_refused(api: httpx.AsyncClient) -> None:
+    for method, path, body in _UNUSABLE:
+        response = await api.request(method, path, content=body, headers={"content-type": "application/json"})
+        assert response.status_code in (400, 404, 422), (path, body)
+
+
+async def test_a_report_of_a_model_server_from_the_first_moment_is_taken(api: httpx.AsyncClient) -> None:
+    created = (await api.post("/api/v1/keys", json={"name": "k", "scopes": ["predict"]})).json()
+    first = "0001-01-01T00:00:00Z"
+    report = {"server_id": "s", "version": "1", "started_at": first, "deployments": [],
+              "keys_used": {created["id"]: first}}  # fmt: skip
+    assert (await api.post("/api/v1/serving/status", json=report)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v1/predictions", "/api/v1/monitoring/reports"])

@@ -1,6 +1,8 @@
 """What GitHub runs: pinned, with the least rights, bounded in time, and with nothing a stranger wrote in a script."""
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,45 @@ def test_what_the_workflows_call_exists() -> None:
     called = {name for file in WORKFLOWS for name in re.findall(r"(?:run: | {8,})make ([a-z-]+)", file.read_text())}
     assert called
     assert called <= targets
+
+
+def _base_images(dockerfile: str) -> dict[str, str]:
+    return dict(re.findall(r"^ARG ([A-Z]+)_IMAGE=(\S+)$", dockerfile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/minio/Dockerfile"])
+def test_every_image_that_ours_are_built_from_can_be_named_by_digest(file: str) -> None:
+    text = (ROOT / file).read_text()
+    stages = set(re.findall(r" AS (\S+)$", text, re.MULTILINE)) | {"scratch"}
+    foreign = {name for name in re.findall(r"^FROM (\S+)", text, re.MULTILINE) if name not in stages}
+    assert foreign == {f"${{{name}_IMAGE}}" for name in _base_images(text)}
+    assert re.search(r"^COPY --from=\S*[/:]", text, re.MULTILINE) is None, "no image is named in passing"
+
+
+def test_published_images_are_built_from_bases_named_by_digest() -> None:
+    jobs = read(ROOT / ".github/workflows/image.yml")["jobs"]
+    builds = [step for step in jobs["build"]["steps"] if "build-push-action@" in step.get("uses", "")]
+    wanted = {f"{name}_IMAGE": name.lower() for name in _base_images((ROOT / "Dockerfile").read_text())}
+    wanted["BUILDKIT_SYNTAX"] = "syntax"
+    for step in builds:
+        given = dict(line.split("=", 1) for line in step["with"]["build-args"].splitlines())
+        assert {given[name] for name in wanted} == {f"${{{{ needs.bases.outputs.{key} }}}}" for key in wanted.values()}
+    assert builds
+    assert jobs["build"]["needs"] == "bases"
+    assert set(jobs["bases"]["outputs"]) == set(wanted.values())
+
+
+@pytest.mark.parametrize(("said", "code"), [(f"sha256:{'0a' * 32}", 0), ("latest", 1), ("", 1)])
+def test_a_base_without_a_digest_is_not_built_from(tmp_path: Path, said: str, code: int) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$*" = "${{*#buildx imagetools inspect }}" ] && exit 2\necho "{said}"\n')
+    docker.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    found = subprocess.run(
+        [ROOT / "release/pin-images", ROOT / "Dockerfile"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == code, found.stderr
+    if code == 0:
+        images = _base_images((ROOT / "Dockerfile").read_text())
+        assert found.stdout.splitlines()[1:] == [f"{name.lower()}={image}@{said}" for name, image in images.items()]
+        assert found.stdout.startswith("syntax=docker/dockerfile:1@sha256:")

@@ -28,7 +28,7 @@ from tidemill.kit.tasks import end_tasks
 from tidemill.settings.model import BackupSettings, Settings
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
-from tidemill.web.server import server_config
+from tidemill.web.server import limits_of, server_config
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ async def _run(settings: Settings) -> int:
     registry = create_registry()
     schedule = BackupSchedule(work_on(settings, lambda text: log.info("Backup: %s", text)), BackupMetrics(registry))
     app = create_web_app(WebConfig("Tidemill backup", registry, _MAX_BODY_BYTES), ())
-    server = _Server(server_config(app, settings.backup.host, settings.backup.port))
+    server = _Server(server_config(app, settings.backup.host, settings.backup.port, limits_of(settings.http)))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

@@ -1,16 +1,20 @@
 """The api as an ASGI application."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.middleware import Middleware
 
 from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
-from tidemill.auth.middleware import KeyFirstMiddleware
-from tidemill.deps import ApiServices, IntakeMetrics
+from tidemill.auth.middleware import AuthenticationMiddleware
+from tidemill.auth.scopes import Scope
+from tidemill.deps import ApiServices, IntakeMetrics, authenticator
+from tidemill.features.registry.policy import CHECKS
 from tidemill.kit.limits import MAX_SEGMENT_BYTES
+from tidemill.web import document
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
-from tidemill.web.documentation import declare_key
 
 _INTRODUCTION = """\
 The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
@@ -24,6 +28,8 @@ Predictions are asked of the model server, whose own `/docs` describes them.
 - **Repeating** a creating `POST` is safe with an `Idempotency-Key`: the same key and body get the same answer.
 - **Times** are RFC 3339 in UTC; every metric of a model comes with the ends of its interval.
 """
+_FORM_MAX_BYTES = 16 * 2**10
+"""Of the only bodies that are read without a key."""
 _SIGN_IN = ("/sign-in", "/sign-out")
 """Forms of a browser, which has a cookie and no key."""
 _NOT_IDEMPOTENT_BY_KEY = (
@@ -54,15 +60,27 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
             (r"/api/v1/ledger/segments", MAX_SEGMENT_BYTES),
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
+            (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
         checks={"database": database_answers},
+        authentication=Middleware(AuthenticationMiddleware, authenticate=authenticator(services)),
         inner_middleware=[
-            Middleware(KeyFirstMiddleware, except_paths=_SIGN_IN),
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )
     app = create_web_app(config, ROUTERS, lifespan)
     app.state.services = services
     app.state.intake_metrics = IntakeMetrics(services.registry)
-    declare_key(app, ("/livez", "/readyz"))
+    _name_codes(document.complete(app, ("/livez", "/readyz")))
     return app
+
+
+def _name_codes(described: dict[str, Any]) -> None:
+    """Scopes and checks are not known to the room of the schemas."""
+    for schema, member, codes in (
+        ("KeyCreate", "scopes", sorted(scope.value for scope in Scope)),
+        ("GatePolicy", "ignored_checks", list(CHECKS)),
+    ):
+        items = described["components"]["schemas"][schema]["properties"][member]["items"]
+        items.pop("pattern", None)
+        items["enum"] = codes

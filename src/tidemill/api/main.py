@@ -18,7 +18,7 @@ from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
 from tidemill.web.metrics import create_registry
-from tidemill.web.server import Server, server_config
+from tidemill.web.server import Server, limits_of, server_config
 
 
 def build(settings: Settings) -> FastAPI:
@@ -50,5 +50,5 @@ def main() -> None:
     with tracing("api", settings.environment):
         with told_or_exit():
             app = build(settings)
-        config = server_config(app, settings.api.host, settings.api.port)
+        config = server_config(app, settings.api.host, settings.api.port, limits_of(settings.http))
         Server(config, settings.edge.drain_seconds).run()

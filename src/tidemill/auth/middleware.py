@@ -1,33 +1,45 @@
-"""Nobody's body is read before they have shown a key."""
+"""Nobody's body is read, nothing is stored and nothing replayed before the caller has shown a key that may."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.auth.keys import read_token, token_of_header
-from tidemill.kit.errors import Unauthenticated
-from tidemill.web.problems import problem_response
+from tidemill.auth.access import RequiredScope, admit
+from tidemill.auth.principal import Principal
+from tidemill.kit.errors import TidemillError
+from tidemill.web.problems import of_database, problem_response
+from tidemill.web.routing import route_of
 
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+Authenticate = Callable[[str | None], Awaitable[Principal]]
+"""The principal of an ``Authorization`` header. Raises Unauthenticated, or Unavailable when that cannot be told now."""
 
 
-class KeyFirstMiddleware:
-    """401 for requests with a body whose key is missing or malformed.
+class AuthenticationMiddleware:
+    """401 and 403 for every route with a `RequiredScope`, from the headers alone.
 
-    Routes check keys themselves, but only after the framework has read the body and told what is wrong with it.
+    Stands behind `RouteMiddleware` and before all that reads a body. Routes without a `RequiredScope` pass: they are
+    public, or ask for themselves.
     """
 
-    def __init__(self, app: ASGIApp, except_paths: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
         self.app = app
-        self._except = frozenset(except_paths)
+        self._authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] in _WITH_BODY and scope["path"] not in self._except:
+        route = route_of(scope) if scope["type"] == "http" else None
+        needed = [call.scope for call in route.calls if isinstance(call, RequiredScope)] if route else []
+        if needed:
             try:
-                read_token(token_of_header(Headers(scope=scope).get("authorization")))
-            except Unauthenticated as error:
+                principal = await self._authenticate(Headers(scope=scope).get("authorization"))
+                for one in needed:
+                    principal.require(one)
+            except Exception as raised:
+                error = raised if isinstance(raised, TidemillError) else of_database(raised)
+                if error is None:
+                    raise
                 await problem_response(error, Request(scope))(scope, receive, send)
                 return
+            admit(scope, principal)
         await self.app(scope, receive, send)

@@ -13,7 +13,7 @@ from tidemill.auth.privileges import require_may_revoke
 from tidemill.auth.scopes import Scope
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit import ids
-from tidemill.kit.clock import utc_now
+from tidemill.kit.clock import earlier, utc_now
 from tidemill.kit.errors import Conflict, NotFound, Unauthenticated
 
 _LAST_USE_RESOLUTION = timedelta(minutes=1)
@@ -59,13 +59,21 @@ async def authenticate(session: AsyncSession, token: str, environment: str) -> P
     return Principal(key.id, key.name, frozenset(key.scopes), key.expires_at)
 
 
+async def principal_by_id(session: AsyncSession, key_id: str) -> Principal:
+    """The principal of a key that was authenticated before. Raises Unauthenticated once it is revoked or expired."""
+    key = await session.get(ApiKey, key_id)
+    if key is None or not is_valid(key, utc_now()):
+        raise Unauthenticated("key_rejected", "The API key is unknown, revoked or expired.")
+    return Principal(key.id, key.name, frozenset(key.scopes), key.expires_at)
+
+
 def is_valid(key: ApiKey, now: datetime) -> bool:
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
 
 async def record_use(session: AsyncSession, key_id: str, used_at: datetime) -> None:
     """Remember the last use, to the minute, so that busy keys do not write on every request."""
-    stale = (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < used_at - _LAST_USE_RESOLUTION)
+    stale = (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < earlier(used_at, _LAST_USE_RESOLUTION))
     await session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=used_at))
 
 

@@ -1,9 +1,10 @@
 """FastAPI dependencies of the api: session, principal, object store, MLflow."""
 
-from tidemill.deps.access import require
+from tidemill.deps.access import Standing, authenticator, require, standing
 from tidemill.deps.metrics import IntakeMetrics, IntakeMetricsDep
 from tidemill.deps.services import (
     ApiServices,
+    LanesDep,
     MlflowDep,
     ServicesDep,
     SessionDep,
@@ -16,11 +17,15 @@ __all__ = [
     "ApiServices",
     "IntakeMetrics",
     "IntakeMetricsDep",
+    "LanesDep",
     "MlflowDep",
     "ServicesDep",
     "SessionDep",
     "SessionsDep",
     "SettingsDep",
+    "Standing",
     "StoreDep",
+    "authenticator",
     "require",
+    "standing",
 ]

@@ -1,7 +1,7 @@
 """What the api's main built, for dependencies to hand out."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.auth.lanes import CallerLanes
 from tidemill.db.engine import SessionFactory
 from tidemill.settings.model import Settings
 
@@ -21,6 +22,7 @@ class ApiServices:
     store: ObjectStore
     mlflow: MlflowRest
     registry: CollectorRegistry
+    lanes: CallerLanes = field(default_factory=CallerLanes)
 
 
 def get_services(request: Request) -> ApiServices:
@@ -55,6 +57,13 @@ def get_sessions(services: ServicesDep) -> SessionFactory:
 
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 """One transaction per request, committed before the answer is sent."""
+
+
+def get_lanes(services: ServicesDep) -> CallerLanes:
+    return services.lanes
+
+
+LanesDep = Annotated[CallerLanes, Depends(get_lanes)]
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 StoreDep = Annotated[ObjectStore, Depends(get_store)]
 MlflowDep = Annotated[MlflowRest, Depends(get_mlflow)]

@@ -1,7 +1,15 @@
 """Aware UTC time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def earlier(moment: datetime, span: timedelta) -> datetime:
+    """``moment`` less ``span``; the first moment there is where that would lie before the year 1."""
+    try:
+        return moment - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

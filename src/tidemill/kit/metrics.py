@@ -10,6 +10,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "regression": ("rmse", "mae", "r2"),
 }
 """What can be measured, per task; the first one when nobody chose."""
+ALL_METRICS = tuple(dict.fromkeys(name for names in METRICS.values() for name in names))
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
 
 
@@ -19,11 +20,7 @@ def higher_is_better(metric: str) -> bool:
 
 def check_metric(metric: str, task: str | None = None) -> None:
     """Raise Invalid (``metric_unfit``) unless ``metric`` is one of the task's, or of any task's without one."""
-    known = (
-        METRICS[task]
-        if task is not None
-        else tuple(dict.fromkeys(name for names in METRICS.values() for name in names))
-    )
+    known = METRICS[task] if task is not None else ALL_METRICS
     if metric in known:
         return
     near = get_close_matches(metric, known, n=1, cutoff=0.6)

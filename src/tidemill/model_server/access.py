@@ -41,6 +41,10 @@ class KeyRing:
         self._used[key.id] = now
         return principal
 
+    async def principal_of(self, authorization: str | None) -> Principal:
+        """As `authenticate`."""
+        return self.authenticate(authorization)
+
     def take_uses(self) -> dict[str, datetime]:
         """Last use of each key since this was asked before."""
         used, self._used = self._used, {}

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from tidemill.adapters.model_loading import PYFUNC
-from tidemill.auth.middleware import KeyFirstMiddleware
+from tidemill.auth.middleware import AuthenticationMiddleware
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
@@ -43,11 +43,11 @@ from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
+from tidemill.web import document
 from tidemill.web.app import WebConfig, create_web_app
-from tidemill.web.documentation import declare_key
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
-from tidemill.web.server import Server, server_config
+from tidemill.web.server import Server, limits_of, server_config
 
 log = logging.getLogger(__name__)
 
@@ -209,15 +209,13 @@ def create_app(server: ModelServer, settings: Settings) -> FastAPI:
         metrics_to=settings.observability.metrics_to,
         checks=server.checks(),
         notices=server.notices(),
-        inner_middleware=[
-            Middleware(KeyFirstMiddleware),
-            Middleware(RequestMemoryMiddleware, memory=server.request_memory),
-        ],
+        authentication=Middleware(AuthenticationMiddleware, authenticate=server.serving.keys.principal_of),
+        inner_middleware=[Middleware(RequestMemoryMiddleware, memory=server.request_memory)],
     )
     app = create_web_app(config, (records.router, described.router, invocations.router), lifespan)
     app.state.serving = server.serving
     install_inference_problems(app)
-    declare_key(app, ("/livez", "/readyz", "/ping", "/health", "/version"))
+    document.complete(app, ("/livez", "/readyz", "/ping", "/health", "/version"))
     return app
 
 
@@ -234,4 +232,4 @@ def main() -> None:
     with tracing("model-server", settings.environment):
         with told_or_exit():
             app = build(settings)
-        Server(server_config(app, own.host, own.port), settings.edge.drain_seconds).run()
+        Server(server_config(app, own.host, own.port, limits_of(settings.http)), settings.edge.drain_seconds).run()

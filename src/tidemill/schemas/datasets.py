@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import QueryParameters, Reply, Schema
 
 MAX_COLUMNS = 2000
 """Most columns of a dataset."""
@@ -15,6 +15,7 @@ MAX_ROW_PROBLEMS = 100
 """Most single places that an error names; the rest is counted."""
 
 Quote = Literal['"', "'", "none"]
+_DeclaredType = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[^\\u0000]+=[^\\u0000]*$"})]
 ColumnType = Literal["boolean", "integer", "float", "string", "date", "datetime"]
 
 
@@ -52,7 +53,7 @@ class IngestOptions(Schema):
     """Whether unquoted ``NA``, ``N/A``, ``#N/A``, ``NaN``, ``nan``, ``null`` and ``NULL`` mean a missing value too."""
 
 
-class VersionQuery(Schema):
+class VersionQuery(QueryParameters):
     """Options of an upload as query parameters."""
 
     filename: Annotated[str, Field(min_length=1, max_length=255)] = "upload"
@@ -64,7 +65,7 @@ class VersionQuery(Schema):
     has_header: bool | None = None
     decimal: Literal[".", ","] = "."
     sheet: Annotated[str | None, Field(max_length=64)] = None
-    type: Annotated[list[str], Field(max_length=MAX_COLUMNS)] = Field(default_factory=list)
+    type: Annotated[list[_DeclaredType], Field(max_length=MAX_COLUMNS)] = Field(default_factory=list)
     """``column=type``, repeated; the type as in `IngestOptions.types`."""
     missing: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     """A text that means a missing value, repeated."""

@@ -3,17 +3,21 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.kit.names import REFERENCE_PATTERN, Name
+from tidemill.schemas.base import Reply, RequestBody
 
 ServerState = Literal["loading", "ready", "failed"]
 DeploymentState = Literal["pending", "loading", "ready", "failed", "unresolved"]
 
 
-class DeploymentApply(Schema):
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+class DeploymentApply(RequestBody):
+    model: Annotated[
+        str,
+        Field(min_length=1, max_length=200),
+        WithJsonSchema({"type": "string", "maxLength": 200, "pattern": REFERENCE_PATTERN}),
+    ]
     """What to serve: ``name@alias`` follows the alias, ``name:3`` stays, ``name`` means ``name@champion``."""
 
 

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
+from tidemill.kit.metrics import ALL_METRICS
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import QueryParameters, Reply, RequestBody, document_texts
 from tidemill.schemas.jobs import JobProgress, JobState
 from tidemill.schemas.page import PageQuery
 
@@ -16,14 +17,21 @@ MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 DEFAULT_TIME_BUDGET_SECONDS = 120.0
 
 
-class TrainingOptions(Schema):
+def _document_split(schema: dict[str, Any]) -> None:
+    document_texts(schema)
+    schema["anyOf"] = [{"properties": {name: {"type": "null"}}} for name in ("time_column", "group_column")]
+
+
+class TrainingOptions(RequestBody):
     """How a model is searched for."""
+
+    model_config = ConfigDict(json_schema_extra=_document_split)
 
     target: ColumnName
     """Column to predict."""
     task: Task | None = None
     """Inferred from the target when absent."""
-    metric: MetricName | None = None
+    metric: Annotated[MetricName, WithJsonSchema({"type": "string", "enum": list(ALL_METRICS)})] | None = None
     """What the search optimises; by default ``roc_auc``, ``log_loss`` or ``rmse``, by task."""
     time_column: ColumnName | None = None
     """Split by time: the newest rows become the holdout."""
@@ -52,7 +60,7 @@ class TrainingRequest(TrainingOptions):
 
     dataset: Name
     """Dataset to learn from."""
-    dataset_version: Annotated[int | None, Field(ge=1)] = None
+    dataset_version: Annotated[int | None, Field(ge=1, le=999_999_999)] = None
     """Number of its version; the newest when absent."""
     name: Name | None = None
     """Experiment and model; by default ``<dataset>-<target>``."""
@@ -121,7 +129,7 @@ class TrainingRunDetail(TrainingRun):
     figures: list[FigureFile]
 
 
-class RunFilter(Schema):
+class RunFilter(QueryParameters):
     """Which runs a list shows; all when empty."""
 
     name: Name | None = None

@@ -1,16 +1,14 @@
 """Feedback on the wire: what turned out to be true about predictions."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tidemill.kit.labels import Label, is_finite_number
-from tidemill.kit.moments import in_utc
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Moment, QueryParameters, Reply, RequestBody
 
 MAX_ITEMS = 10_000
 MAX_TRUTH_CHARACTERS = 1_000
@@ -33,13 +31,6 @@ def _checked(value: Any) -> Label:
     return value  # type: ignore[no-any-return]
 
 
-def _in_utc(moment: datetime) -> datetime:
-    found = in_utc(moment)
-    if found is None:
-        raise PydanticCustomError("moment_out_of_range", "A moment lies within the years 1 to 9999, in UTC.")
-    return found
-
-
 Truth = Annotated[
     Any,
     AfterValidator(_checked),
@@ -48,16 +39,16 @@ Truth = Annotated[
 PredictionId = Annotated[str, Field(pattern=PREDICTION_ID_PATTERN)]
 
 
-class FeedbackItem(Schema):
+class FeedbackItem(RequestBody):
     prediction_id: PredictionId
     """As the model server answered it."""
     truth: Truth
     """What turned out to be true: the class label as the model writes it, or the number."""
-    observed_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    observed_at: Moment | None = None
     """When it became known; by default the moment of this request."""
 
 
-class FeedbackCreate(Schema):
+class FeedbackCreate(RequestBody):
     items: Annotated[list[FeedbackItem], Field(min_length=1, max_length=MAX_ITEMS)]
     """Taken in order, all or none: of two truths for one prediction the later one counts."""
     deployment: Name | None = None
@@ -85,7 +76,7 @@ class FeedbackCounts(Reply):
         return FeedbackCounts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-class FeedbackFileQuery(Schema):
+class FeedbackFileQuery(QueryParameters):
     """How to read a file of feedback."""
 
     deployment: Name | None = None

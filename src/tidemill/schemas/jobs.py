@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import QueryParameters, Reply
 from tidemill.schemas.page import PageQuery
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -14,7 +14,7 @@ JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class JobFilter(Schema):
+class JobFilter(QueryParameters):
     """Which jobs a list shows; all when empty."""
 
     status: JobState | None = None
@@ -99,8 +99,8 @@ class JobLogLine(Reply):
     written_at: datetime
 
 
-class JobLogQuery(Schema):
-    after: Annotated[int, Field(ge=0)] = 0
+class JobLogQuery(QueryParameters):
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Only lines after this ``seq``."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 500
     """Most lines in one answer."""

@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Moment, Reply, RequestBody
 
 
-class KeyCreate(Schema):
+class KeyCreate(RequestBody):
     name: Name
     """For people: whose key this is."""
     scopes: Annotated[list[str], Field(min_length=1, max_length=32)]
     """What the key may do, such as ``predict`` or ``datasets:write``."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     """After this moment the key is refused; never, when absent."""
 
 

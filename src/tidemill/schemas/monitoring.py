@@ -3,23 +3,23 @@
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tidemill.kit.labels import Label
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Moment, Reply, RequestBody
 from tidemill.schemas.page import PageQuery
 
 Verdict = Literal["within", "below", "above", "not_enough_labels", "no_holdout"]
 
 
-class ReportCreate(Schema):
+class ReportCreate(RequestBody):
     deployment: Name
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """First moment of the predictions to look at; by default seven days before ``until``. At most 366 days."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """Moment after the last one; by default now."""
-    model_version: Annotated[int | None, Field(ge=1)] = None
+    model_version: Annotated[int | None, Field(ge=1, le=999_999_999)] = None
     """Only predictions of this version."""
 
 

@@ -3,19 +3,20 @@
 import base64
 import binascii
 import json
+import math
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field
 
 from tidemill.kit.errors import Invalid
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import QueryParameters, Reply
 
 T = TypeVar("T")
 P = TypeVar("P", str, int)
 MAX_PAGE_SIZE = 500
 
 
-class PageQuery(Schema):
+class PageQuery(QueryParameters):
     page_size: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)] = 50
     """Most items in one answer."""
     page_token: Annotated[str | None, Field(max_length=1024)] = None
@@ -53,10 +54,22 @@ def encode_token(position: list[str | int | float]) -> str:
 
 
 def decode_token(token: str) -> list[str | int | float]:
+    """Raises Invalid for what `encode_token` cannot have made."""
     try:
         position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         position = None
-    if not isinstance(position, list) or not all(isinstance(part, (str, int, float)) for part in position):
+    if not isinstance(position, list) or not all(map(_is_position, position)):
         raise Invalid("page_token_invalid", "The page token is not one of ours.")
     return position
+
+
+def _is_position(part: object) -> bool:
+    """Texts that are Unicode, finite numbers that fit PostgreSQL's: whoever can read base64 can write a token."""
+    if isinstance(part, str):
+        return not any("\ud800" <= character <= "\udfff" for character in part)
+    if isinstance(part, bool):
+        return False
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return isinstance(part, float) and math.isfinite(part)

@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Moment, Reply, RequestBody
 from tidemill.schemas.page import PageQuery
 
 
-class PredictRequest(Schema):
-    inputs: list[dict[str, Any]]
+class PredictRequest(RequestBody):
+    inputs: Annotated[list[dict[str, Any]], Field(min_length=1)]
     """Rows: column to value, as the model's signature names and types them."""
     params: dict[str, Any] | None = None
     """For models that take parameters."""
@@ -62,8 +62,8 @@ class Prediction(Reply):
 
 class PredictionListQuery(PageQuery):
     deployment: Name
-    from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    from_: Annotated[Moment | None, Field(alias="from")] = None
     """First moment; by default a day before ``to``."""
-    to: AwareDatetime | None = None
+    to: Moment | None = None
     """Moment after the last; by default now."""
-    model_version: Annotated[int | None, Field(ge=1)] = None
+    model_version: Annotated[int | None, Field(ge=1, le=999_999_999)] = None

@@ -3,16 +3,21 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
+from tidemill.kit.metrics import ALL_METRICS
 from tidemill.kit.names import Name
-from tidemill.schemas.base import Reply, Schema
+from tidemill.schemas.base import Reply, RequestBody, document_texts
 from tidemill.schemas.page import PageQuery
 
 ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 AliasName = Annotated[str, StringConstraints(pattern=ALIAS_PATTERN)]
 VersionNumber = Annotated[int, Field(ge=1, le=999_999_999)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    WithJsonSchema({"type": "string", "maxLength": 1000, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+]
 
 
 class HistoryQuery(PageQuery):
@@ -25,10 +30,12 @@ class DecisionQuery(PageQuery):
     """Only decisions about this version."""
 
 
-class GatePolicy(Schema):
+class GatePolicy(RequestBody):
     """What a version must show before it becomes champion."""
 
-    metric: Annotated[str | None, Field(max_length=64)] = None
+    metric: (
+        Annotated[str, Field(max_length=64), WithJsonSchema({"type": "string", "enum": list(ALL_METRICS)})] | None
+    ) = None
     """Metric that is compared; by default the one that training optimised, else the usual one of the task."""
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
     """Of the interval of the paired difference."""
@@ -178,7 +185,15 @@ class GateDecision(Reply):
     decided_for: str
 
 
-class Promote(Schema):
+def _document_promote(schema: dict[str, Any]) -> None:
+    document_texts(schema)
+    reason = {"properties": {"reason": {"type": "string"}}, "required": ["reason"]}
+    schema["anyOf"] = [{"properties": {"force": {"const": False}}}, reason]
+
+
+class Promote(RequestBody):
+    model_config = ConfigDict(json_schema_extra=_document_promote)
+
     version: VersionNumber
     force: bool = False
     """Do not ask the gate. Needs ``reason`` and is recorded as forced."""
@@ -199,16 +214,16 @@ class Promotion(Reply):
     job_id: str | None = None
 
 
-class Rollback(Schema):
+class Rollback(RequestBody):
     reason: Reason | None = None
 
 
-class AliasSet(Schema):
+class AliasSet(RequestBody):
     version: VersionNumber
     reason: Reason | None = None
 
 
-class Compare(Schema):
+class Compare(RequestBody):
     """Compare two versions of a model, or of two models when ``other_model`` is given."""
 
     version: VersionNumber
@@ -245,7 +260,7 @@ class VersionComparison(Reply):
     differences: list[MetricDifference] = Field(default_factory=list)
 
 
-class ImportEvaluation(Schema):
+class ImportEvaluation(RequestBody):
     """Labelled rows that give an imported model its metrics and a holdout for the gate."""
 
     dataset: Name
@@ -256,8 +271,20 @@ class ImportEvaluation(Schema):
     """Inferred from the model and the target when absent."""
 
 
-class ImportModel(Schema):
+def _document_source(schema: dict[str, Any]) -> None:
+    document_texts(schema)
+    sources, absent = ("run_id", "mlflow_model", "model_uri"), {"type": "null"}
+    schema["oneOf"] = []
+    for source in sources:
+        others = {name: absent for name in sources if name != source}
+        others |= {} if source == "run_id" else {"artifact_path": absent}
+        schema["oneOf"].append({"properties": {source: {"type": "string"}} | others, "required": [source]})
+
+
+class ImportModel(RequestBody):
     """Name exactly one of ``run_id``, ``mlflow_model`` and ``model_uri``."""
+
+    model_config = ConfigDict(json_schema_extra=_document_source)
 
     run_id: Annotated[str | None, Field(pattern=r"^[0-9a-f]{32}$")] = None
     """MLflow run that logged exactly one model."""

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from tidemill.schemas.base import Reply
+from tidemill.schemas.base import Moment, Reply
 from tidemill.schemas.deployments import ServerState
 
 MAX_DEPLOYMENTS = 1_000
 MAX_KEYS = 10_000
+_LARGEST = 2**53
 _Id = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -50,6 +51,8 @@ class Snapshot(Reply):
 class LoadStatus(Reply):
     """One deployment as a model server has it."""
 
+    model_config = ConfigDict(strict=True)
+
     name: _Id
     state: ServerState
     model_name: str | None = None
@@ -63,14 +66,16 @@ class LoadStatus(Reply):
 class ServerReport(Reply):
     """Sent by a model server when something changed, and every few seconds."""
 
+    model_config = ConfigDict(strict=True)
+
     server_id: _Id
     version: str
-    started_at: datetime
+    started_at: Moment
     deployments: Annotated[list[LoadStatus], Field(max_length=MAX_DEPLOYMENTS)]
-    keys_used: Annotated[dict[_Id, datetime], Field(default_factory=dict, max_length=MAX_KEYS)]
+    keys_used: Annotated[dict[_Id, Moment], Field(default_factory=dict, max_length=MAX_KEYS)]
     """Last use of each key since the last report."""
-    ledger_waiting_bytes: int = 0
-    ledger_rejected_rows: int = 0
+    ledger_waiting_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    ledger_rejected_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
 
 
 class Acknowledged(Reply):

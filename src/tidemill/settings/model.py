@@ -93,6 +93,18 @@ class MlflowSettings(Section):
         return _with_secret_part(values, "database_url", "database_password")
 
 
+class HttpSettings(Section):
+    max_connections: PositiveInt = 1000
+    """Open connections of one process; above it the one that has waited longest without a request is closed. Lowered
+    where the process may open fewer files."""
+    max_header_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**10
+    """Request line and headers together."""
+    header_seconds: Seconds = 10
+    """Time for the headers of a request to arrive."""
+    body_seconds: Seconds = 30
+    """A request whose body brings less than 1 KiB in this time ends, unless the process itself was not reading."""
+
+
 class ApiSettings(Section):
     host: str = "127.0.0.1"
     """Address the api listens on."""
@@ -254,6 +266,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     object_store: ObjectStoreSettings = ObjectStoreSettings()
     mlflow: MlflowSettings = MlflowSettings()
+    http: HttpSettings = HttpSettings()
     api: ApiSettings = ApiSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()

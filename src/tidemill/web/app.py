@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cache
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -21,6 +22,7 @@ from tidemill.web.last_answer import LastAnswerMiddleware
 from tidemill.web.metrics import HttpMetrics, MetricsTo, metrics_router
 from tidemill.web.problems import MEDIA_TYPE, UnexpectedErrorMiddleware, install_problem_handlers
 from tidemill.web.request_id import RequestIdMiddleware
+from tidemill.web.routing import RouteMiddleware, RouteTable
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -36,8 +38,11 @@ class WebConfig:
     introduction: str | None = None
     """What a reader of ``/docs`` should know before the routes; Markdown."""
     body_limit_exceptions: Sequence[tuple[str, int]] = ()
+    """Paths (as a pattern) and the limit in bytes that holds there instead."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     notices: Mapping[str, Check] = field(default_factory=dict)
+    authentication: Middleware | None = None
+    """Refuses callers by their headers, before the body limit and whatever else reads a body."""
     inner_middleware: Sequence[Middleware] = ()
     """Middleware of this process alone, behind the body limit; the last one is the innermost."""
 
@@ -55,6 +60,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
         generate_unique_id_function=_operation_id,
         telemetry=_telemetry(),
         responses={"default": {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": "A problem"}},
+        redirect_slashes=False,
     )
     app.include_router(health_router(config.checks, config.notices))
     app.include_router(metrics_router(config.registry, config.metrics_to))
@@ -65,6 +71,10 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     for inner in reversed(config.inner_middleware):
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=config.max_body_bytes, exceptions=config.body_limit_exceptions)
+    if config.authentication is not None:
+        app.add_middleware(config.authentication.cls, *config.authentication.args, **config.authentication.kwargs)
+    table = cache(lambda: RouteTable(app.routes))
+    app.add_middleware(RouteMiddleware, table=table)
     app.add_middleware(UnexpectedErrorMiddleware)
     app.add_middleware(AccessMiddleware, metrics=HttpMetrics(config.registry))
     app.add_middleware(RequestIdMiddleware)

@@ -1,9 +1,9 @@
 """The page ``/docs``: Swagger UI from the package. No network, no inline script, no key kept in the browser."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from importlib import resources
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Response
 from fastapi.security import HTTPBearer
 
 KEY_SCHEME = HTTPBearer(auto_error=False, scheme_name="api key", description="Authorization: Bearer tm_...")
@@ -22,18 +22,6 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-def declare_key(app: FastAPI, public_paths: Collection[str]) -> None:
-    """Say in the OpenAPI document that every other route wants a key, so that ``/docs`` can send one."""
-    document = app.openapi()
-    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-    schemes[KEY_SCHEME.scheme_name] = KEY_SCHEME.model.model_dump(by_alias=True, exclude_none=True, mode="json")
-    for path, operations in document["paths"].items():
-        if path not in public_paths:
-            for operation in operations.values():
-                operation["security"] = [{KEY_SCHEME.scheme_name: []}]
-    app.openapi_schema = document
 
 
 def documentation_router(title: str) -> APIRouter:

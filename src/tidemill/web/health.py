@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
-from tidemill.schemas.base import Reply
+from tidemill.schemas.base import TEXT_PATTERN, Reply
 
 Check = Callable[[], Awaitable[bool]]
 _CHECK_TIMEOUT_SECONDS = 3
@@ -23,6 +24,7 @@ class Health(Reply):
 def health_router(checks: Mapping[str, Check], notices: Mapping[str, Check] | None = None) -> APIRouter:
     """``/livez`` says that the process runs, ``/readyz`` that every check passes (else 503), whatever the notices."""
     router = APIRouter(tags=["health"])
+    run_checks, run_notices = _Shared(checks), _Shared(notices or {})
 
     @router.get("/livez", operation_id="health_live")
     async def livez() -> Health:
@@ -30,21 +32,34 @@ def health_router(checks: Mapping[str, Check], notices: Mapping[str, Check] | No
         return Health(status="ok")
 
     @router.get("/readyz", operation_id="health_ready", responses={503: {"model": Health}})
-    async def readyz(response: Response, verbose: str | None = None) -> Health:
+    async def readyz(response: Response, verbose: Annotated[str | None, Query(pattern=TEXT_PATTERN)] = None) -> Health:
         """Whether this process can do its work; ``?verbose`` lists the checks."""
-        results = await _run(checks)
+        results = await run_checks()
         ready = all(results.values())
         response.status_code = 200 if ready else 503
         health = Health(status="ok" if ready else "unready")
         if verbose is not None:
-            health.checks, health.notices = results, await _run(notices or {})
+            health.checks, health.notices = results, await run_notices()
         return health
 
     return router
 
 
-async def _run(checks: Mapping[str, Check]) -> dict[str, bool]:
-    return dict(zip(checks, await asyncio.gather(*map(_passes, checks.values())), strict=True))
+class _Shared:
+    """Runs the checks once for all who ask meanwhile: anybody may ask, and a check may cost a database connection."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._round: asyncio.Task[dict[str, bool]] | None = None
+
+    async def __call__(self) -> dict[str, bool]:
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._run(), name="health checks")
+        return dict(await asyncio.shield(self._round))
+
+    async def _run(self) -> dict[str, bool]:
+        results = await asyncio.gather(*map(_passes, self._checks.values()))
+        return dict(zip(self._checks, results, strict=True))
 
 
 async def _passes(check: Check) -> bool:

@@ -1,11 +1,15 @@
-"""While a process stops, each answer tells its client to use another connection next time."""
+"""The last answer on a connection says so: while the process stops, and where the client still holds its body back."""
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class LastAnswerMiddleware:
-    """Adds ``Connection: close`` once ``app.state.stopping`` is set (`tidemill.web.server.Server`)."""
+    """Adds ``Connection: close`` once ``app.state.stopping`` is set (`tidemill.web.server.Server`).
+
+    And to the answer to ``Expect: 100-continue`` that came before anybody wanted the body: what the client sends next
+    may be the body or another request, and nobody could tell (RFC 9110, 10.1.1).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -15,9 +19,17 @@ class LastAnswerMiddleware:
             await self.app(scope, receive, send)
             return
 
+        held_back = "100-continue" in Headers(scope=scope).get("expect", "").lower()
+
+        async def noting_receive() -> Message:
+            nonlocal held_back
+            held_back = False
+            return await receive()
+
         async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start" and getattr(scope["app"].state, "stopping", False):
+            is_last = held_back or getattr(scope["app"].state, "stopping", False)
+            if is_last and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
-        await self.app(scope, receive, send_and_close)
+        await self.app(scope, noting_receive if held_back else receive, send_and_close)

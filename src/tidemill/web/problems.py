@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.kit import errors
@@ -102,6 +103,18 @@ def of_database(raised: Exception) -> TidemillError | None:
     return None
 
 
+def route_not_found(request: Request) -> JSONResponse:
+    return problem_response(errors.NotFound("route_not_found", "There is no such route."), request)
+
+
+def method_not_allowed(request: Request, methods: Sequence[str]) -> JSONResponse:
+    """405 with every method that the path takes."""
+    error = errors.Invalid("method_not_allowed", "The path does not take this method.")
+    response = problem_response(error, request, 405)
+    response.headers["Allow"] = ", ".join(methods)
+    return response
+
+
 async def _on_tidemill_error(request: Request, raised: Exception) -> JSONResponse:
     assert isinstance(raised, TidemillError)
     return problem_response(raised, request)
@@ -129,6 +142,12 @@ async def _on_database_error(request: Request, raised: Exception) -> JSONRespons
     return problem_response(error, request)
 
 
+async def _on_unusable_text(request: Request, raised: Exception) -> JSONResponse:
+    """Half a surrogate pair, which JSON can write and no encoding can."""
+    log.warning("A text cannot be encoded", extra={"error_type": type(raised).__name__})
+    return problem_response(errors.Invalid("value_unusable", "A text in the request is not Unicode."), request)
+
+
 async def _on_unexpected(request: Request, raised: Exception) -> JSONResponse:
     log.error("Unexpected error", exc_info=raised, extra={"error_type": type(raised).__name__})
     error = TidemillError("internal", "Something failed inside; the log holds the details under the request id.")
@@ -154,6 +173,11 @@ class UnexpectedErrorMiddleware:
 
         try:
             await self.app(scope, receive, noting_send)
+        except ClientDisconnect:
+            log.info("A client went away before its body was read")
+            if not has_begun:
+                gone = errors.Malformed("body_incomplete", "The body ended before its announced end.")
+                await problem_response(gone, Request(scope))(scope, receive, send)
         except Exception as raised:
             if has_begun:
                 raise  # the connection is cut, so that nobody takes half an answer for a whole one
@@ -167,4 +191,5 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     for kind in (DBAPIError, StatementError, PoolTimeoutError):
         app.add_exception_handler(kind, _on_database_error)
+    app.add_exception_handler(UnicodeEncodeError, _on_unusable_text)
     app.add_exception_handler(Exception, _on_unexpected)

@@ -2,18 +2,26 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from tidemill.settings.model import HttpSettings
+from tidemill.web.connections import BoundedProtocol, ConnectionLimits, Connections
+
 _GRACE_SECONDS = 20
 _LOOK_SECONDS = 0.05
+_OTHER_FILES = 128
 
 
 class Server(uvicorn.Server):
@@ -87,10 +95,14 @@ def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
             return accepted
 
 
-def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
-    """One process, our own access log, a bounded time for open requests when stopping."""
+def server_config(app: FastAPI, host: str, port: int, limits: ConnectionLimits | None = None) -> uvicorn.Config:
+    """One process, our own access log, bounded connections, a bounded time for open requests when stopping."""
     return uvicorn.Config(
         app,
+        http=cast(
+            "type[asyncio.Protocol]",
+            partial(BoundedProtocol, own=Connections(_within_files(limits or ConnectionLimits()))),
+        ),
         host=host,
         port=port,
         log_config=None,
@@ -99,3 +111,21 @@ def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=75,
     )
+
+
+def limits_of(settings: HttpSettings) -> ConnectionLimits:
+    """The limits that people may set; the others stay as they are."""
+    return ConnectionLimits(
+        most=settings.max_connections,
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+
+
+def _within_files(limits: ConnectionLimits) -> ConnectionLimits:
+    """Fewer connections where the process may open fewer files: without one left, no connection is even refused."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, most=min(limits.most, max(16, files - _OTHER_FILES)))

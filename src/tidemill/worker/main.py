@@ -36,7 +36,7 @@ from tidemill.settings.sources import settings_or_exit
 from tidemill.tracing.setup import tracing
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
-from tidemill.web.server import server_config
+from tidemill.web.server import limits_of, server_config
 from tidemill.worker.tasks import SCHEDULES, TASKS
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
 
 def _web_server(settings: Settings, runner: Runner, registry: CollectorRegistry) -> uvicorn.Server:
     app = _web_app(runner, registry)
-    return _Server(server_config(app, settings.worker.host, settings.worker.port))
+    return _Server(server_config(app, settings.worker.host, settings.worker.port, limits_of(settings.http)))
 
 
 def _web_app(runner: Runner, registry: CollectorRegistry) -> FastAPI:

@@ -183,3 +183,22 @@ async def test_an_open_stream_does_not_keep_the_api_from_stopping(
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def test_an_open_stream_ends_once_its_key_is_revoked(
+    live_api: LiveApi, desk: JobDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.deps.access.RECHECK_SECONDS", 0.1)
+    job_id = await desk.submit(EFFECT)
+    headers = {"Authorization": f"Bearer {live_api.key}"}
+    async with httpx.AsyncClient(base_url=live_api.url, headers=headers, timeout=20) as http:
+        created = (await http.post("/api/v1/keys", json={"name": "watcher", "scopes": ["jobs:read"]})).json()
+        own = {"Authorization": f"Bearer {created['token']}"}
+        async with http.stream("GET", f"/api/v1/jobs/{job_id}/events", headers=own) as stream:
+            lines = stream.aiter_lines()
+            while not (await anext(lines)).startswith("data:"):
+                pass
+            (await http.post(f"/api/v1/keys/{created['id']}:revoke")).raise_for_status()
+            async with asyncio.timeout(20):
+                assert [line async for line in lines if line.startswith("data:")] == []
+        assert (await http.get(f"/api/v1/jobs/{job_id}")).json()["status"] == "queued"

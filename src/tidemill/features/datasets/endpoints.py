@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -12,7 +12,7 @@ from tidemill.adapters.object_store import ObjectStore, StoredObject
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
-from tidemill.deps import ServicesDep, SessionDep, SessionsDep, StoreDep, require
+from tidemill.deps import ServicesDep, SessionDep, SessionsDep, Standing, StoreDep, require, standing
 from tidemill.features.datasets import queries, service, views
 from tidemill.features.datasets.keys import raw_key, upload_key
 from tidemill.features.datasets.service import Upload
@@ -24,11 +24,16 @@ from tidemill.schemas.page import Page, PageQuery, encode_token
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"])
 Reader = Annotated[Principal, Depends(require(Scope.DATASETS_READ))]
+Downloader = Annotated[Standing, Depends(standing(Scope.DATASETS_READ))]
+Uploader = Annotated[Standing, Depends(standing(Scope.DATASETS_WRITE))]
 Writer = Annotated[Principal, Depends(require(Scope.DATASETS_WRITE))]
 DatasetName = Annotated[str, Path(pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=999_999_999)]
 PageDep = Annotated[PageQuery, Query()]
 _PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -68,13 +73,15 @@ async def create_version(
     request: Request,
     response: Response,
     services: ServicesDep,
-    principal: Writer,
+    uploader: Uploader,
 ) -> wire.VersionAccepted:
     """Push a file: the body is the raw file, streamed. 202 with the job that reads it; 200 if the same bytes, read the
     same way, are a version already. The job's error names every offending column and row of a file that is refused."""
     options = _options(query)
-    stored = await _store_raw(request, services.store, services.settings.api.max_upload_bytes)
-    upload = Upload(name, query.filename, stored, options, query.new_contract, principal.key_id)
+    stored = await _store_raw(
+        uploader.holding(_chunks(request)), services.store, services.settings.api.max_upload_bytes
+    )
+    upload = Upload(name, query.filename, stored, options, query.new_contract, uploader.principal.key_id)
     async with transaction(services.sessions) as session:
         accepted = await service.accept(session, upload)
     if accepted.job_id is None:
@@ -84,10 +91,10 @@ async def create_version(
     return accepted
 
 
-async def _store_raw(request: Request, store: ObjectStore, limit_bytes: int) -> StoredObject:
+async def _store_raw(content: AsyncIterator[bytes], store: ObjectStore, limit_bytes: int) -> StoredObject:
     """The body under its content address; an upload that breaks off leaves nothing."""
     upload = upload_key(ids.new_id(ids.UPLOAD))
-    stored = await store.put_stream(upload, _chunks(request), limit_bytes)
+    stored = await store.put_stream(upload, content, limit_bytes)
     if stored.size_bytes == 0:
         await store.delete([upload])
         raise Invalid("file_empty", "The file is empty.")
@@ -142,21 +149,27 @@ async def diff_versions(
     return views.diff_view(old, await service.get_version(session, name, after))
 
 
-@router.get("/{name}/versions/{number}/raw", operation_id="datasets_versions_raw", response_class=StreamingResponse)
+@router.get(
+    "/{name}/versions/{number}/raw",
+    operation_id="datasets_versions_raw",
+    response_class=StreamingResponse,
+    responses=_FILE,
+)
 async def download_raw(
-    name: DatasetName, number: Number, sessions: SessionsDep, store: StoreDep, _principal: Reader
+    name: DatasetName, number: Number, sessions: SessionsDep, store: StoreDep, downloader: Downloader
 ) -> StreamingResponse:
     """The raw file as it was pushed, streamed."""
     async with transaction(sessions) as session:
         version = await service.get_version(session, name, number)
     stored = StoredObject(raw_key(version.sha256), version.sha256, version.size_bytes)
-    return await _download(store, stored, version.filename, "application/octet-stream")
+    return await _download(store, stored, downloader, version.filename, "application/octet-stream")
 
 
 @router.get(
     "/{name}/versions/{number}/parts/{index}",
     operation_id="datasets_versions_part",
     response_class=StreamingResponse,
+    responses={200: {"content": {_PARQUET_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def download_part(
     name: DatasetName,
@@ -164,17 +177,19 @@ async def download_part(
     index: Annotated[int, Path(ge=0, le=99_999)],
     sessions: SessionsDep,
     store: StoreDep,
-    _principal: Reader,
+    downloader: Downloader,
 ) -> StreamingResponse:
     """One Parquet part of a version, streamed; versions of less than some 256 MiB have one."""
     async with transaction(sessions) as session:
         version = await service.get_version(session, name, number)
     part = service.part_of(version, index)
     stored = StoredObject(part["key"], part["sha256"], part["size_bytes"])
-    return await _download(store, stored, f"{name}-{number}-{index:05d}.parquet", _PARQUET_MEDIA_TYPE)
+    return await _download(store, stored, downloader, f"{name}-{number}-{index:05d}.parquet", _PARQUET_MEDIA_TYPE)
 
 
-async def _download(store: ObjectStore, stored: StoredObject, filename: str, media_type: str) -> StreamingResponse:
+async def _download(
+    store: ObjectStore, stored: StoredObject, downloader: Standing, filename: str, media_type: str
+) -> StreamingResponse:
     """The size is asked first, so that a missing object is an error and not a broken answer."""
     size_bytes = await store.size(stored.key)
     ascii_name = re.sub(r"[^A-Za-z0-9._-]", "_", filename)
@@ -183,7 +198,7 @@ async def _download(store: ObjectStore, stored: StoredObject, filename: str, med
         "ETag": f'"{stored.sha256}"',
         "Content-Disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(filename, safe='')}",
     }
-    return StreamingResponse(store.stream(stored.key), headers=headers, media_type=media_type)
+    return StreamingResponse(downloader.holding(store.stream(stored.key)), headers=headers, media_type=media_type)
 
 
 @router.delete("/{name}/versions/{number}", operation_id="datasets_versions_delete", status_code=204)

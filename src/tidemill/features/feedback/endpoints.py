@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, require
+from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, Standing, require, standing
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit.errors import Invalid, Problem
@@ -17,10 +17,13 @@ from tidemill.schemas.feedback import FeedbackCounts, FeedbackCreate, FeedbackFi
 
 router = APIRouter(prefix="/api/v1/feedback", tags=["feedback"])
 FeedbackPrincipal = Annotated[Principal, Depends(require(Scope.FEEDBACK_WRITE))]
+Uploader = Annotated[Standing, Depends(standing(Scope.FEEDBACK_WRITE))]
 _FILE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {name: {"schema": {"type": "string"}} for name in ("text/csv", "application/x-ndjson")},
+        "content": {
+            name: {"schema": {"type": "string", "minLength": 1}} for name in ("text/csv", "application/x-ndjson")
+        },
     }
 }
 
@@ -53,6 +56,7 @@ async def upload(
     services: ServicesDep,
     metrics: IntakeMetricsDep,
     principal: FeedbackPrincipal,
+    uploader: Uploader,
 ) -> FeedbackCounts:
     """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch.
 
@@ -65,10 +69,10 @@ async def upload(
     sender = service.Sender(principal.key_id, current_request_id(), query.deployment)
     content_type, limit_bytes = request.headers.get("content-type", ""), services.settings.api.max_upload_bytes
     total = FeedbackCounts()
-    async with files.spooled(request.stream()) as open_bytes:
+    async with files.spooled(uploader.holding(request.stream())) as open_bytes:
         try:
             rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
-            async for batch in files.batches(rows):
+            async for batch in uploader.holding(files.batches(rows)):
                 counts = await _store(sessions, batch, sender)
                 metrics.took_feedback(counts)
                 total = total.plus(counts)

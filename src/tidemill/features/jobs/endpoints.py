@@ -8,19 +8,21 @@ from fastapi.responses import StreamingResponse
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
-from tidemill.deps import SessionDep, SessionsDep, require
+from tidemill.deps import SessionDep, SessionsDep, Standing, require, standing
 from tidemill.features.jobs.events import stream_events
 from tidemill.jobs import service
+from tidemill.kit.errors import Forbidden, Unavailable
 from tidemill.schemas.jobs import Job, JobListQuery, JobLogLine, JobLogQuery, JobLogs
 from tidemill.schemas.page import Page, encode_token
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 Reader = Annotated[Principal, Depends(require(Scope.JOBS_READ))]
+Watcher = Annotated[Standing, Depends(standing(Scope.JOBS_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.JOBS_WRITE))]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "Events as they happen"}
 }
-_MAX_SEQ = 2**63 - 1
+_MAX_SEQ = 2**53
 
 
 @router.get("", operation_id="jobs_list")
@@ -49,18 +51,27 @@ async def events(
     request: Request,
     job_id: str,
     sessions: SessionsDep,
-    _principal: Reader,
+    watcher: Watcher,
     last_event_id: Annotated[int, Header(ge=0, le=_MAX_SEQ, description="Log lines up to this one were seen.")] = 0,
 ) -> StreamingResponse:
     """Server-sent events ``state``, ``progress`` and ``log`` until the job has ended.
 
     The data of ``state`` is the job, of ``progress`` its progress, of ``log`` a log line with its ``seq`` as event id;
-    a client that comes back with ``Last-Event-ID`` misses no line.
+    a client that comes back with ``Last-Event-ID`` misses no line. The stream ends within seconds after the key was
+    revoked or has expired.
     """
     async with transaction(sessions) as session:
         await service.get(session, job_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = stream_events(sessions, job_id, last_event_id, lambda: getattr(request.app.state, "stopping", False))
+
+    async def may_go_on() -> bool:
+        try:
+            await watcher.check()
+        except (Forbidden, Unavailable):
+            return False
+        return not getattr(request.app.state, "stopping", False)
+
+    stream = stream_events(sessions, job_id, last_event_id, may_go_on)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,17 +27,20 @@ _CLIENT_RETRY_MILLISECONDS = 1000
 
 
 async def stream_events(
-    sessions: SessionFactory, job_id: str, after_seq: int, stopping: Callable[[], bool]
+    sessions: SessionFactory,
+    job_id: str,
+    after_seq: int,
+    may_go_on: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[str]:
     """Server-sent events of the job from the log line after ``after_seq`` on.
 
-    Ends when the job has ended, and early when ``stopping`` says that this process shall end: clients come back.
+    Ends when the job has ended, and early once ``may_go_on``, asked before every look, says no: clients come back.
     """
     watch = _Watch(after_seq)
     ends = time.monotonic() + LONGEST_STREAM_SECONDS
     happened = spoken = time.monotonic()
     yield f"retry: {_CLIENT_RETRY_MILLISECONDS}\n\n"
-    while time.monotonic() < ends and not stopping():
+    while time.monotonic() < ends and await may_go_on():
         events = await watch.look(sessions, job_id)
         if events:
             yield "".join(events)

@@ -14,7 +14,7 @@ from tidemill.features.monitoring import queries
 from tidemill.jobs import service as jobs
 from tidemill.jobs.service import Kind
 from tidemill.kit import ids
-from tidemill.kit.clock import utc_now
+from tidemill.kit.clock import earlier, utc_now
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.schemas.monitoring import ReportContent, ReportCreate
 
@@ -39,7 +39,7 @@ async def request_report(session: AsyncSession, wanted: ReportCreate, principal:
     """Enqueue a report. Raises NotFound for a name that never was deployed, Invalid for an unusable span of time."""
     await deployments.history(session, wanted.deployment, limit=1, before=None)
     until = wanted.until or utc_now()
-    since = wanted.since or until - DEFAULT_SPAN
+    since = wanted.since or earlier(until, DEFAULT_SPAN)
     _check_span(since, until)
     order = ReportOrder(
         report_id=ids.new_id(ids.REPORT),

@@ -21,7 +21,7 @@ Reader = Annotated[Principal, Depends(require(Scope.PREDICTIONS_READ))]
 ServingPrincipal = Annotated[Principal, Depends(require(Scope.SERVING))]
 _NDJSON = "application/x-ndjson"
 _BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {_NDJSON: {"schema": {"type": "string"}}}},
+    "requestBody": {"required": True, "content": {_NDJSON: {"schema": {"type": "string", "minLength": 1}}}},
 }
 
 

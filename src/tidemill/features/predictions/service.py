@@ -12,7 +12,7 @@ from tidemill.features.predictions import ledger, partitions, queries
 from tidemill.features.predictions.ledger import DayCount, LedgerRow, LedgerWindow, Place, Sampling, Source
 from tidemill.features.predictions.queries import Span
 from tidemill.kit import ids
-from tidemill.kit.clock import utc_now
+from tidemill.kit.clock import earlier, utc_now
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.schemas.predictions import PredictionListQuery
 
@@ -65,7 +65,7 @@ async def make_partitions(sessions: SessionFactory, now: datetime) -> int:
 
 def _span(wanted: PredictionListQuery) -> Span:
     end = wanted.to or utc_now() + timedelta(seconds=1)
-    start = wanted.from_ or end - _DEFAULT_SPAN
+    start = wanted.from_ or earlier(end, _DEFAULT_SPAN)
     if start >= end:
         raise Invalid("span_empty", "from is not before to.", [Problem("/from", "span_empty", "It is not before to.")])
     if end - start > _LONGEST_SPAN:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from pydantic import AwareDatetime
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
@@ -15,6 +14,7 @@ from tidemill.jobs.service import SOON, JobRequest, enqueue
 from tidemill.kit.clock import utc_now
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import registry as wire
+from tidemill.schemas.base import Moment
 from tidemill.schemas.page import Page, PageQuery, encode_token
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
@@ -120,7 +120,7 @@ async def list_history(
 
 @router.get("/{name}/aliases", operation_id="models_aliases_get")
 async def get_aliases(
-    name: ModelName, session: SessionDep, _principal: Reader, at: Annotated[AwareDatetime | None, Query()] = None
+    name: ModelName, session: SessionDep, _principal: Reader, at: Annotated[Moment | None, Query()] = None
 ) -> wire.AliasState:
     """Where the aliases point, or pointed at the moment ``at``."""
     model = await service.get_model(session, name)
@@ -145,7 +145,11 @@ async def delete_alias(name: ModelName, alias: Alias, session: SessionDep, princ
     return await views.event_view(session, event)
 
 
-@router.post("/{name}:promote", operation_id="models_promote")
+@router.post(
+    "/{name}:promote",
+    operation_id="models_promote",
+    responses={202: {"model": wire.Promotion, "description": "The gate is asked in a job"}},
+)
 async def promote(
     name: ModelName, body: wire.Promote, session: SessionDep, response: Response, principal: Writer
 ) -> wire.Promotion:

@@ -8,13 +8,14 @@ from fastapi.responses import StreamingResponse
 from tidemill.adapters.bundles import bundle_key
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import SessionDep, StoreDep, require
+from tidemill.deps import SessionDep, Standing, StoreDep, require, standing
 from tidemill.features.serving import service
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.schemas.serving import Acknowledged, ServerReport, Snapshot
 
 router = APIRouter(prefix="/api/v1/serving", tags=["serving"])
 ServingPrincipal = Annotated[Principal, Depends(require(Scope.SERVING))]
+ServingStanding = Annotated[Standing, Depends(standing(Scope.SERVING))]
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -41,12 +42,12 @@ async def snapshot(
     response_class=StreamingResponse,
     responses={200: {"content": {"application/x-tar": {}}}},
 )
-async def bundle(sha256: Sha256, store: StoreDep, _principal: ServingPrincipal) -> StreamingResponse:
+async def bundle(sha256: Sha256, store: StoreDep, holder: ServingStanding) -> StreamingResponse:
     """A model's files as a tar. 404 if there is no such bundle."""
     key = bundle_key(sha256)
     size_bytes = await store.size(key)
     headers = {"Content-Length": str(size_bytes), "ETag": f'"{sha256}"'}
-    return StreamingResponse(store.stream(key), media_type="application/x-tar", headers=headers)
+    return StreamingResponse(holder.holding(store.stream(key)), media_type="application/x-tar", headers=headers)
 
 
 @router.post("/status", operation_id="serving_status")

@@ -7,16 +7,16 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response as AnyResponse
 
-from tidemill.auth.keys import token_of_header
+from tidemill.auth.keys import read_token, token_of_header
 from tidemill.auth.principal import Principal
 from tidemill.auth.service import authenticate
-from tidemill.deps import SessionDep, SettingsDep
+from tidemill.deps import ApiServices, LanesDep, ServicesDep, SessionDep, SettingsDep
 from tidemill.features.sessions import service
 from tidemill.features.sessions.access import Access, Area, grafana_role, require_area
 from tidemill.features.sessions.origin import own_path, require_same_origin, sign_in_path
 from tidemill.features.sessions.pages import sign_in_page, signed_in_page
 from tidemill.kit.errors import Forbidden, Unauthenticated
-from tidemill.settings.model import Settings
+from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.web.problems import problem_response
 
 COOKIE = "__Host-tidemill-session"
@@ -31,7 +31,7 @@ _SEE_OTHER = 303
 async def get_session(
     request: Request,
     session: SessionDep,
-    settings: SettingsDep,
+    services: ServicesDep,
     area: Annotated[Area | None, Query(description="What the caller wants to open.")] = None,
     access: Annotated[Access, Query(description="How.")] = Access.READ,
     x_original_uri: Annotated[str | None, Header(include_in_schema=False)] = None,
@@ -42,7 +42,7 @@ async def get_session(
     401 without a key or session, 403 without the scope for `area`.
     """
     try:
-        principal = await _principal(request, session, settings, access)
+        principal = await _principal(request, session, services, access)
     except Unauthenticated as error:
         refused = problem_response(error, request)
         refused.headers["X-Tidemill-Sign-In"] = sign_in_path(x_original_uri)
@@ -63,12 +63,14 @@ async def show_sign_in(
     request: Request,
     session: SessionDep,
     settings: SettingsDep,
+    lanes: LanesDep,
     back_to: Annotated[str | None, Query(alias="next")] = None,
 ) -> AnyResponse:
     """The form; who is signed in already sees where to go."""
     if (token := request.cookies.get(COOKIE)) is not None:
         try:
-            return signed_in_page(await service.find(session, token, settings.session))
+            async with lanes.turn(sha256_of_bytes(token.encode())):
+                return signed_in_page(await service.find(session, token, settings.session))
         except Unauthenticated:
             pass  # it is over: the form starts another one
     return sign_in_page(own_path(back_to))
@@ -79,6 +81,7 @@ async def sign_in(
     request: Request,
     session: SessionDep,
     settings: SettingsDep,
+    lanes: LanesDep,
     key: FormText = "",
     back_to: Annotated[str | None, Form(alias="next")] = None,
 ) -> AnyResponse:
@@ -86,7 +89,8 @@ async def sign_in(
     require_same_origin(request)
     path = own_path(back_to)
     try:
-        begun = await service.begin(session, key.strip(), settings.environment, settings.session)
+        async with lanes.turn(read_token(key.strip(), settings.environment)):
+            begun = await service.begin(session, key.strip(), settings.environment, settings.session)
     except Unauthenticated:
         return sign_in_page(path, "This key is unknown, revoked or expired.", 401)
     except Forbidden as error:
@@ -114,13 +118,16 @@ async def show_sign_out() -> AnyResponse:
     return RedirectResponse("/sign-in", _SEE_OTHER)
 
 
-async def _principal(request: Request, session: AsyncSession, settings: Settings, access: Access) -> Principal:
+async def _principal(request: Request, session: AsyncSession, services: ApiServices, access: Access) -> Principal:
     """A key counts before a cookie, and only a cookie needs to be meant: browsers send it unasked."""
     if (authorization := request.headers.get("authorization")) is not None:
-        return await authenticate(session, token_of_header(authorization), settings.environment)
+        key, environment = token_of_header(authorization), services.settings.environment
+        async with services.lanes.turn(read_token(key, environment)):
+            return await authenticate(session, key, environment)
     token = request.cookies.get(COOKIE)
     if token is None:
         raise Unauthenticated("key_missing", "Sign in, or send an API key: Authorization: Bearer <key>.")
     if access is Access.WRITE:
         require_same_origin(request)
-    return await service.find(session, token, settings.session)
+    async with services.lanes.turn(sha256_of_bytes(token.encode())):
+        return await service.find(session, token, services.settings.session)

@@ -33,11 +33,35 @@ router = APIRouter(tags=["mlflow"])
 _PARQUET = frozenset({"application/vnd.apache.parquet", "application/x-parquet"})
 """The registered name, which MLflow uses too, and what went before it."""
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_JSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "dataframe_split": {
+            "type": "object",
+            "properties": {
+                "columns": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+                "data": {"type": "array", "items": {"type": "array"}, "minItems": 1},
+            },
+            "required": ["columns", "data"],
+        },
+        "dataframe_records": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+        "instances": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+        "inputs": {
+            "anyOf": [
+                {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
+            ]
+        },
+        "params": {"type": ["object", "null"]},
+    },
+    "oneOf": [{"required": [name]} for name in _FORMATS],
+    "additionalProperties": False,
+}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"type": "object"}},
+            "application/json": {"schema": _JSON},
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
         },

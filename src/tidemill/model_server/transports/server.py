@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Depends, Request, Response
 
+from tidemill.auth.access import RequiredScope
 from tidemill.auth.principal import Principal
+from tidemill.auth.scopes import Scope
 from tidemill.kit.errors import Malformed
 from tidemill.kit.logging import current_request_id
 from tidemill.model_server.access import KeyRing
@@ -36,11 +38,7 @@ def get_serving(request: Request) -> Serving:
 ServingDep = Annotated[Serving, Depends(get_serving)]
 
 
-async def predicting_principal(request: Request, serving: ServingDep) -> Principal:
-    return serving.keys.authenticate(request.headers.get("authorization"))
-
-
-Caller = Annotated[Principal, Depends(predicting_principal)]
+Caller = Annotated[Principal, Depends(RequiredScope(Scope.PREDICT))]
 
 
 def asker(principal: Principal) -> Asker:

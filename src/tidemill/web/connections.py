@@ -1,0 +1,284 @@
+"""What a connection may cost: size and time of its headers, pace of its body, and how many there are at once.
+
+uvicorn and its parser bound none of these. A proxy in front does, but must not be needed.
+"""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Of one process. Bodies have limits of their own (`tidemill.web.body_limit`)."""
+
+    most: int = 1000
+    """Open connections."""
+    header_bytes: int = 64 * 2**10
+    """Request line and headers together."""
+    header_count: int = 200
+    header_seconds: float = 10.0
+    """For the whole of the headers to arrive, from the connection's or the request's first byte."""
+    body_seconds: float = 30.0
+    """In each such span, while the process reads, `body_bytes` of the body must arrive, or its end."""
+    body_bytes: int = 1024
+    answer_seconds: float = 120.0
+    """A client that takes nothing of an answer for so long is gone."""
+    drain_seconds: float = 5.0
+    """How long the rest of a body is thrown away whose request was answered without it."""
+    look_seconds: float = 0.5
+    """How often each connection is looked at."""
+
+
+class Connections:
+    """The open connections of one process, those without a request in hand in the order in which they began to wait."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._open: set[BoundedProtocol] = set()
+        self._waiting: dict[BoundedProtocol, None] = {}
+
+    def opened(self, connection: "BoundedProtocol") -> bool:
+        """False if there is no room. The connection that has waited longest without a request makes room."""
+        if len(self._open) >= self.limits.most:
+            if not self._waiting:
+                return False
+            next(iter(self._waiting)).end("too many connections")
+        self._open.add(connection)
+        self._waiting[connection] = None
+        return True
+
+    def waits(self, connection: "BoundedProtocol") -> None:
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+
+    def works(self, connection: "BoundedProtocol") -> None:
+        self._waiting.pop(connection, None)
+
+    def closed(self, connection: "BoundedProtocol") -> None:
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol within `ConnectionLimits`."""
+
+    def __init__(self, *arguments: Any, own: Connections, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._own = own
+        self._limits = own.limits
+        self._in_head = True
+        self._in_body = False
+        self._head_bytes = 0
+        self._lingering = False
+        self._pending_bytes = 0
+        """Fed since headers, a piece of a body or a message was last complete: headers, trailers, chunk extensions."""
+        self._events = 0
+        self._head_since: float | None = None
+        self._drain_since: float | None = None
+        self._body_since = self._taken_since = 0.0
+        self._body_count = self._unsent = 0
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if not self._own.opened(self):
+            self.transport = transport
+            self._refuse(503, "connections_exhausted", "Too many connections are open.")
+            return
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        self._look = self.loop.call_later(self._limits.look_seconds, self._look_at_clock)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._own.closed(self)
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering or self.transport.is_closing():
+            return
+        before = self._events
+        if self._in_head and self._head_since is None:
+            self._head_since = self.loop.time()
+        super().data_received(data)
+        self._pending_bytes = 0 if self._events != before else self._pending_bytes + len(data)
+        if self._pending_bytes > self._limits.header_bytes:
+            self._refuse(431, "headers_too_large", "The headers are larger than the limit.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._head_since is None:
+            self._head_since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._events += 1
+        self._in_head, self._in_body = False, True
+        self._head_since = None
+        self._body_since, self._body_count = self.loop.time(), 0
+        self._own.works(self)
+        ours = self.app
+        if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
+            self.app = _headers_too_large
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = ours
+        if self._request is not None:
+            self._request.transport = cast("asyncio.Transport", _GentlyClosed(self))
+
+    def on_body(self, body: bytes) -> None:
+        self._events += 1
+        self._body_count += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._events += 1
+        self._in_head, self._in_body = True, False
+        self._drain_since = None
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._own.waits(self)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        if self._lingering:
+            self.flow.resume_reading()
+            return
+        super().on_response_complete()
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            return  # the next request is on its way already
+        if self._in_body:
+            self._drain_since = self.loop.time()
+        else:
+            self._own.waits(self)
+
+    def end(self, why: str) -> None:
+        """Close at once."""
+        log.info("A connection was ended: %s", why)
+        self._own.closed(self)
+        self.transport.abort()
+
+    @property
+    def _request(self) -> RequestResponseCycle | None:
+        """The present request, or the last one; uvicorn's annotation leaves out that there may be none yet."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def is_ending(self) -> bool:
+        return self._lingering or self.transport.is_closing()
+
+    def close_gently(self) -> None:
+        """Close, but let a client that still sends read the answer first: to close on unread bytes would reset it."""
+        if self._lingering or self.transport.is_closing():
+            return
+        if not (self._in_body or self._head_since is not None) or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._lingering = True
+        self._head_since, self._drain_since = None, self.loop.time()
+        self._unset_keepalive_if_required()
+        self._own.waits(self)
+        self.transport.write_eof()
+
+    def _look_at_clock(self) -> None:
+        if self.transport.is_closing():
+            # What was answered last may still wait to be taken.
+            self._end_if_not_taken()
+        else:
+            self._judge(self.loop.time())
+        self._look = self.loop.call_later(self._limits.look_seconds, self._look_at_clock)
+
+    def _judge(self, now: float) -> None:
+        limits = self._limits
+        if self._head_since is not None and self.flow.read_paused:
+            self._head_since = now
+        if self._head_since is not None and now - self._head_since > limits.header_seconds:
+            self._refuse(408, "headers_too_slow", "The headers did not arrive in time.")
+        elif self._drain_since is not None and now - self._drain_since > limits.drain_seconds:
+            self.end("the rest of a refused body went on")
+        elif self._in_body and self._drain_since is None:
+            self._judge_body(now)
+        self._end_if_not_taken()
+
+    def _judge_body(self, now: float) -> None:
+        """Time in which nobody reads does not count: it is not the client's."""
+        if self.flow.read_paused:
+            self._body_since, self._body_count = now, 0
+        elif now - self._body_since > self._limits.body_seconds:
+            if self._body_count < self._limits.body_bytes:
+                self.end("a body came too slowly")
+            self._body_since, self._body_count = now, 0
+
+    def _end_if_not_taken(self) -> None:
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._taken_since = unsent, now
+        elif now - self._taken_since > self._limits.answer_seconds:
+            self.end("an answer was not taken")
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answer outside of any request, unless an answer is under way, and close."""
+        if self.transport.is_closing():
+            return
+        if self._request is None or self._request.response_complete:
+            body = _problem(status, code, detail)
+            lines = [b"%b: %b\r\n" % line for line in _headers_of(body)]
+            self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+            self.close_gently()
+        else:
+            self.end(code)
+
+
+class _GentlyClosed:
+    """The transport as a request sees it."""
+
+    def __init__(self, connection: BoundedProtocol) -> None:
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        self._connection.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._connection.is_ending
+
+    def close(self) -> None:
+        self._connection.close_gently()
+
+
+async def _headers_too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    body = _problem(431, "headers_too_large", "The headers are larger than the limit.")
+    await send({"type": "http.response.start", "status": 431, "headers": _headers_of(body)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers_of(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+
+
+def _problem(status: int, code: str, detail: str) -> bytes:
+    problem = {"type": f"urn:tidemill:problem:{code}", "title": "Refused", "status": status, "detail": detail,
+               "instance": "", "code": code}  # fmt: skip
+    return json.dumps(problem).encode()

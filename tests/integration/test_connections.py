@@ -1,0 +1,297 @@
+"""What a connection may cost without a proxy in front, seen from a real socket."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+import uvicorn
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from prometheus_client import CollectorRegistry
+
+from tests.integration.test_stopping import answer_of
+from tidemill.web.app import WebConfig, create_web_app
+from tidemill.web.connections import ConnectionLimits
+from tidemill.web.server import server_config
+
+_QUICK = ConnectionLimits(
+    most=8,
+    header_bytes=8192,
+    header_seconds=0.5,
+    body_seconds=1,
+    body_bytes=16,
+    answer_seconds=1,
+    drain_seconds=1.5,
+    look_seconds=0.05,
+)
+_HEAD = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+_GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def _router() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/count", operation_id="count")
+    async def count(request: Request) -> int:
+        return len(await request.body())
+
+    @router.post("/refuse", operation_id="refuse", status_code=401)
+    async def refuse() -> None: ...
+
+    @router.post("/later", operation_id="later")
+    async def later(request: Request) -> int:
+        await asyncio.sleep(2 * _QUICK.body_seconds)
+        return len(await request.body())
+
+    @router.get("/ticks", operation_id="ticks")
+    async def ticks() -> StreamingResponse:
+        async def events() -> object:
+            for _ in range(6):
+                yield "tick\n"
+                await asyncio.sleep(_QUICK.answer_seconds / 2)
+
+        return StreamingResponse(events(), media_type="text/event-stream")  # type: ignore[arg-type]
+
+    @router.get("/endless", operation_id="endless")
+    async def endless() -> StreamingResponse:
+        async def pieces() -> object:
+            while True:
+                yield b"x" * 65536
+                await asyncio.sleep(0)
+
+        return StreamingResponse(pieces())  # type: ignore[arg-type]
+
+    return router
+
+
+class Connect:
+    """Makes connections to a server, and knows how many that has open."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._address = server.servers[0].sockets[0].getsockname()
+        self._open = server.server_state.connections
+        self.made: list[socket.socket] = []
+
+    def __call__(self) -> socket.socket:
+        self.made.append(socket.create_connection(self._address, timeout=20))
+        return self.made[-1]
+
+    def until_open(self, count: int) -> None:
+        ends = time.monotonic() + 20
+        while len(self._open) != count:
+            assert time.monotonic() < ends, f"{len(self._open)} connections are open"
+            time.sleep(0.02)
+
+
+@contextmanager
+def _serving(loop: str) -> Iterator[Connect]:
+    app = create_web_app(WebConfig("test", CollectorRegistry(), 64 << 20), [_router()])
+    config = server_config(app, "127.0.0.1", 0, _QUICK)
+    config.loop = loop
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    connect = Connect(server)
+    yield connect
+    for connection in connect.made:
+        connection.close()
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def serving(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    with _serving(request.param) as connect:
+        yield connect
+
+
+@pytest.fixture
+def connect(serving: Connect) -> Connect:
+    """The server without any connection."""
+    while serving.made:
+        serving.made.pop().close()
+    serving.until_open(0)
+    return serving
+
+
+def _rest(connection: socket.socket) -> bytes:
+    """What comes until the server closes; a reset is a close too."""
+    found = b""
+    with suppress(ConnectionResetError, BrokenPipeError):
+        while piece := connection.recv(65536):
+            found += piece
+    return found
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with suppress(ConnectionResetError, BrokenPipeError):
+        connection.sendall(data)
+
+
+def test_headers_within_the_limit_pass(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(_GET[:-2] + b"X-Long: " + b"x" * 8000 + b"\r\n\r\n")
+    assert answer_of(connection)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _GET[:-2] + b"X-Long: " + b"x" * 9000 + b"\r\n\r\n",
+        _GET[:-2] + b"X-Long: " + b"x" * 2**20,
+        _GET[:-2] + b"".join(b"X-%d: x\r\n" % number for number in range(300)) + b"\r\n",
+        b"GET /" + b"x" * 2**20,
+        b"G" * 2**20,
+    ],
+    ids=["whole", "endless value", "many", "endless path", "endless method"],
+)
+def test_headers_over_the_limit_are_refused(connect: Connect, data: bytes) -> None:
+    connection = connect()
+    _send(connection, data)
+    assert _rest(connection).partition(b"\r\n")[0] in (
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+        b"HTTP/1.1 400 Bad Request",  # what is no HTTP at all
+    )
+
+
+def test_endless_trailers_end_the_connection(connect: Connect) -> None:
+    connection = connect()
+    _send(connection, b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ")
+    _send(connection, b"x" * 2**20)
+    assert b" 200 " not in _rest(connection)
+
+
+@pytest.mark.parametrize("sent", [b"", _GET[:10], _GET[:-2]], ids=["nothing", "half a line", "all but the end"])
+def test_headers_that_do_not_come_end_the_connection(connect: Connect, sent: bytes) -> None:
+    connection = connect()
+    connection.sendall(sent)
+    assert _rest(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_headers_of_a_second_request_have_the_same_time(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(_GET)
+    assert answer_of(connection)[0] == 200
+    connection.sendall(_GET[:10])
+    assert _rest(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_headers_that_trickle_get_no_more_time(connect: Connect) -> None:
+    connection = connect()
+    ends = time.monotonic() + 20
+    connection.settimeout(0.1)
+    while time.monotonic() < ends:
+        _send(connection, b"G")
+        try:
+            if not connection.recv(65536):
+                return
+            continue
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            return
+    pytest.fail("the connection was never closed")
+
+
+@pytest.mark.parametrize("trickle", [False, True])
+def test_a_body_that_comes_too_slowly_ends_the_connection(connect: Connect, trickle: bool) -> None:
+    connection = connect()
+    connection.sendall(_HEAD % 1000 + b"x" * 10)
+    connection.settimeout(0.3)
+    for _ in range(60):
+        if trickle:
+            _send(connection, b"x")
+        try:
+            assert connection.recv(100) == b""
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            return
+        return
+    pytest.fail("the connection was never closed")
+
+
+def test_a_long_body_that_keeps_its_pace_is_read_to_its_end(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(_HEAD % 2000)
+    for _ in range(20):
+        connection.sendall(b"x" * 100)
+        time.sleep(0.1)  # the pace is what is tested
+    connection.settimeout(20)
+    assert answer_of(connection)[0] == 200
+
+
+def test_time_in_which_the_server_does_not_read_is_not_the_clients(connect: Connect) -> None:
+    connection = connect()
+    size = 8 << 20
+    connection.sendall(b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    connection.sendall(b"x" * size)
+    assert answer_of(connection)[0] == 200
+
+
+def test_a_stream_of_events_goes_on_however_quiet_its_client(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"GET /ticks HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert _rest(connection).count(b"tick") == 6
+
+
+def test_an_answer_that_nobody_takes_ends_the_connection(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    connect.until_open(1)
+    connect.until_open(0)
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
+def test_an_answer_before_the_body_arrives_whole_although_the_client_still_sends(connect: Connect, last: bytes) -> None:
+    connection = connect()
+    size = 8 << 20
+    connection.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n" % (last, size))
+    _send(connection, b"x" * size)
+    assert answer_of(connection)[0] == 401
+    if not last:
+        connection.sendall(_GET)
+        assert answer_of(connection)[0] == 200, "the connection is in good order after the body"
+
+
+def test_the_rest_of_a_refused_body_is_not_awaited_for_long(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+    assert answer_of(connection)[0] == 401
+    assert _rest(connection) == b""
+
+
+def test_a_body_held_back_for_a_refused_request_is_not_awaited(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"POST /refuse HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+    status, headers = answer_of(connection)
+    assert (status, headers["connection"]) == (401, "close")
+
+
+def test_whoever_waits_longest_makes_room_for_the_next(connect: Connect) -> None:
+    half_open = [connect() for _ in range(3 * _QUICK.most)]
+    for connection in half_open:
+        _send(connection, b"GET")
+    newcomer = connect()
+    newcomer.sendall(_GET)
+    assert answer_of(newcomer)[0] == 200
+    closed = 0
+    for connection in half_open[: _QUICK.most]:
+        closed += _rest(connection) in (b"",)
+    assert closed == _QUICK.most, "the first ones were ended, unanswered"
+
+
+def test_connections_at_work_are_not_ended_for_newcomers(connect: Connect) -> None:
+    working = [connect() for _ in range(_QUICK.most)]
+    for connection in working:
+        connection.sendall(b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+    connect.until_open(_QUICK.most)
+    refused = connect()
+    assert _rest(refused).startswith(b"HTTP/1.1 503 ")
+    assert [answer_of(connection)[0] for connection in working] == [200] * _QUICK.most
