@@ -89,7 +89,7 @@ _DESCRIPTIONS = {
         frozenset(("predict",)),
     ),
 }
-_OFF = (None, False, {}, [])
+_OFF: tuple[Any, ...] = (None, False, {}, [])
 """Values of keys outside the description that mean what their absence means, such as ``code: null``."""
 
 

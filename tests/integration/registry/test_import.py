@@ -11,8 +11,8 @@ from tests.integration.conftest import RunJobs
 from tidemill.adapters import mlflow_models
 from tidemill.adapters.bundles import BundleLimits, bundle_key
 from tidemill.adapters.data_models import DataModel, find_data_model
-from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.mlflow_rest import MlflowRest
+from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.features.registry.imports import find_model
