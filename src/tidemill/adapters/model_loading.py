@@ -157,6 +157,10 @@ def _classifier_of(model: Any) -> Any | None:
 
 
 def _one_per_row(answer: Any) -> Any:
+    if isinstance(answer, Mapping):
+        return _of_columns(answer)
+    if isinstance(answer, (str, bytes, tuple)):
+        raise Invalid("model_output_shape", "The model answers neither with rows nor with named columns.")
     if hasattr(answer, "to_dict") and hasattr(answer, "columns"):
         if len(answer.columns) == 1:
             return answer.iloc[:, 0].to_numpy()
@@ -168,3 +172,14 @@ def _one_per_row(answer: Any) -> Any:
     if hasattr(answer, "ndim"):
         return answer
     return list(answer)
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> Any:
+    """One record for each row, or the values of the only column, as from a data frame."""
+    values = [list(_one_per_row(column)) if hasattr(column, "__len__") else None for column in columns.values()]
+    lengths = {None if column is None else len(column) for column in values}
+    if len(lengths) != 1 or None in lengths:
+        raise Invalid("model_output_shape", "The model's columns are not lists of one length.")
+    if len(values) == 1:
+        return values[0]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]  # type: ignore[arg-type]

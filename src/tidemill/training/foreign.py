@@ -22,7 +22,8 @@ def signature_of(card: ModelCard) -> dict[str, Any]:
     inputs, outputs, params = (_part(raw.get(part)) for part in ("inputs", "outputs", "params"))
     if not inputs or not all(isinstance(column, dict) and _is_name(column.get("name")) for column in inputs):
         raise Invalid(
-            "signature_unnamed", "The signature has no named columns; log the model with a data frame as example."
+            "signature_unnamed",
+            "The signature has no columns named by texts; log the model with a data frame that has such names.",
         )
     unfit = [column["name"] for column in inputs if str(column.get("type")) not in _COLUMN_TYPES]
     if unfit:
