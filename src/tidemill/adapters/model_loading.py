@@ -182,4 +182,4 @@ def _of_columns(columns: Mapping[Any, Any]) -> Any:
         raise Invalid("model_output_shape", "The model's columns are not lists of one length.")
     if len(values) == 1:
         return values[0]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]  # type: ignore[arg-type]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
