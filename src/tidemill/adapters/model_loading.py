@@ -1,4 +1,4 @@
-"""Turn the model directory of a bundle into something that predicts. The one place that knows skops and pyfunc.
+"""Turn the model directory of a bundle into something that predicts.
 
 Libraries of models are optional extras of the processes that import this module, so they are imported when a model
 is loaded, in the process that asked: a worker's child or a runtime, never the api.
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tidemill.kit.errors import Invalid, NotFound, Unsupported
+from tidemill.adapters.data_models import DataModel, find_data_model, load_data_model, load_skops
+from tidemill.adapters.mlmodel import read_card
+from tidemill.kit.errors import Forbidden, Invalid, NotFound, Unsupported
 
 if TYPE_CHECKING:
     import numpy
@@ -20,27 +22,6 @@ TIDEMILL = "tidemill"
 PYFUNC = "pyfunc"
 FLAVORS = (TIDEMILL, PYFUNC)
 SKOPS_FILE = "model.skops"
-MLMODEL_FILE = "MLmodel"
-
-TRUSTED_TYPES: tuple[str, ...] = (
-    "collections.OrderedDict",
-    "functools.partial",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    "sklearn.utils.validation.check_array",
-    "tidemill.training.transformers.BooleanNumbers",
-    "tidemill.training.transformers.BoundedNumbers",
-    "tidemill.training.transformers.DatetimeParts",
-)
-"""Types that our own models may hold beyond those skops trusts by itself. A partial's function is checked as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +46,30 @@ class LoadedModel(Protocol):
         """Predict each row of a frame that has the signature's columns and types."""
 
 
-def load_model(directory: Path, flavor: str) -> LoadedModel:
+def load_model(directory: Path, flavor: str, *, runs_code: bool = False) -> LoadedModel:
     """Load the model in ``directory``.
 
-    ``tidemill``: a scikit-learn pipeline in skops format, of trusted types alone. ``pyfunc``: any MLflow model; this
-    may run code of its maker, which whoever registered it has allowed.
+    ``tidemill``: a scikit-learn pipeline in skops format, of trusted types alone. ``pyfunc``: any other MLflow model.
+    ``runs_code``: whoever registered the model has allowed that loading it runs its maker's code. Without this a model
+    is loaded only if it is data, whatever has become of its files since it was registered.
 
-    Raises NotFound if the files are missing, Unsupported for an unknown flavor, Invalid if the model cannot be loaded.
+    Raises NotFound if the files are missing, Unsupported for an unknown flavor, Invalid if the model cannot be loaded,
+    Forbidden (``pickle_not_allowed``) if loading it would need permission.
     """
     if flavor == TIDEMILL:
-        return _load_skops(directory)
-    if flavor == PYFUNC:
-        return _load_pyfunc(directory)
-    raise Unsupported("flavor_unknown", f"A model's flavor is one of: {', '.join(FLAVORS)}.")
+        return _load_pipeline(directory)
+    if flavor != PYFUNC:
+        raise Unsupported("flavor_unknown", f"A model's flavor is one of: {', '.join(FLAVORS)}.")
+    found = find_data_model(read_card(directory))
+    if isinstance(found, DataModel):
+        return PyfuncModel(load_data_model(found))
+    if not runs_code:
+        raise Forbidden(
+            "pickle_not_allowed",
+            "Loading this model may run code of its maker. If you trust it: --allow-pickle (allow_pickle).",
+            found,
+        )
+    return _load_pyfunc(directory)
 
 
 class PipelineModel:
@@ -104,13 +96,15 @@ class PyfuncModel:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._classifier = _classifier_of(model)
+        schema = model.metadata.get_input_schema()
+        self._columns = None if schema is None or schema.is_tensor_spec() else schema.input_names()
         classes = None if self._classifier is None else self._classifier.classes_
         self.classes: tuple[Any, ...] | None = None if classes is None else tuple(classes.tolist())
 
     def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
         try:
             answer = self._model.predict(frame, params=dict(params) if params else None)
-            probabilities = None if self._classifier is None else self._classifier.predict_proba(frame)
+            probabilities = None if self._classifier is None else self._probabilities(frame)
         except Exception as error:  # a foreign model may raise anything
             raise Invalid("model_failed", f"The model failed to predict ({type(error).__name__}).") from error
         prediction = _one_per_row(answer)
@@ -118,14 +112,18 @@ class PyfuncModel:
             raise Invalid("model_output_length", "The model did not give one prediction per row.")
         return Outputs(prediction, probabilities, self.classes)
 
+    def _probabilities(self, frame: "pandas.DataFrame") -> Any:
+        """Asked of the model inside, which MLflow does not put the columns in order for."""
+        known = None if self._columns is None else [column for column in self._columns if column in frame.columns]
+        return self._classifier.predict_proba(frame if known is None else frame[known])  # type: ignore[union-attr]
 
-def _load_skops(directory: Path) -> PipelineModel:
+
+def _load_pipeline(directory: Path) -> PipelineModel:
     file = directory / SKOPS_FILE
     if not file.is_file():
         raise NotFound("model_file_missing", f"The model directory holds no {SKOPS_FILE}.")
-    skops = importlib.import_module("skops.io")
     try:
-        pipeline = skops.load(file, trusted=list(TRUSTED_TYPES))
+        pipeline = load_skops(file)
     except Exception as error:  # skops raises many kinds for a damaged or foreign file
         raise Invalid("model_not_loadable", f"The model cannot be loaded ({type(error).__name__}).") from error
     if not callable(getattr(pipeline, "predict", None)):
@@ -134,8 +132,7 @@ def _load_skops(directory: Path) -> PipelineModel:
 
 
 def _load_pyfunc(directory: Path) -> PyfuncModel:
-    if not (directory / MLMODEL_FILE).is_file():
-        raise NotFound("model_file_missing", f"The model directory holds no {MLMODEL_FILE}.")
+    """By MLflow's loaders, which run what the model brings."""
     pyfunc = importlib.import_module("mlflow.pyfunc")
     try:
         return PyfuncModel(pyfunc.load_model(str(directory), suppress_warnings=True))
@@ -160,6 +157,10 @@ def _classifier_of(model: Any) -> Any | None:
 
 
 def _one_per_row(answer: Any) -> Any:
+    if isinstance(answer, Mapping):
+        return _of_columns(answer)
+    if isinstance(answer, (str, bytes, tuple)):
+        raise Invalid("model_output_shape", "The model answers neither with rows nor with named columns.")
     if hasattr(answer, "to_dict") and hasattr(answer, "columns"):
         if len(answer.columns) == 1:
             return answer.iloc[:, 0].to_numpy()
@@ -171,3 +172,14 @@ def _one_per_row(answer: Any) -> Any:
     if hasattr(answer, "ndim"):
         return answer
     return list(answer)
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> Any:
+    """One record for each row, or the values of the only column, as from a data frame."""
+    values = [list(_one_per_row(column)) if hasattr(column, "__len__") else None for column in columns.values()]
+    lengths = {None if column is None else len(column) for column in values}
+    if len(lengths) != 1 or None in lengths:
+        raise Invalid("model_output_shape", "The model's columns are not lists of one length.")
+    if len(values) == 1:
+        return values[0]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]

@@ -142,7 +142,9 @@ class ModelServer:
     async def _start_runtime(self, directory: Path, spec: DeploymentSpec) -> Runtime:
         types = {column.name: column.type for column in columns_of(spec.signature)}
         if spec.flavor == PYFUNC:
-            order = ModelOrder(directory, spec.flavor, types, self._settings.predict_timeout_seconds)
+            order = ModelOrder(
+                directory, spec.flavor, types, self._settings.predict_timeout_seconds, runs_code=spec.runs_code
+            )
             return await ChildRuntime.load(order)
         return await InProcessRuntime.load(directory, spec.flavor, types, self._threads)
 

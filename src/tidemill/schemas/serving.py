@@ -28,6 +28,8 @@ class DeploymentSpec(Reply):
     signature: dict[str, Any]
     bundle_sha256: str
     bundle_size_bytes: int
+    runs_code: bool = False
+    """Whoever registered the version allowed that loading it runs its maker's code. Else it is loaded as data only."""
 
 
 class KeySpec(Reply):

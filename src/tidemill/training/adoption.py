@@ -8,14 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.adapters.bundles import pack_bundle
+from tidemill.adapters.data_models import DataModel, find_data_model
+from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.model_loading import PYFUNC, LoadedModel, load_model
 from tidemill.evaluation.resampling import Bootstrap, interval
 from tidemill.evaluation.statistics import Floats, Scores, is_scorable
-from tidemill.kit.errors import Forbidden, Invalid, NotFound
+from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.metrics import METRICS
 from tidemill.kit.reporter import Reporter
 from tidemill.training.example import input_example
-from tidemill.training.foreign import code_reasons, read_card, signature_of
+from tidemill.training.foreign import signature_of
 from tidemill.training.holdouts import Holdout, positions, write_holdout
 from tidemill.training.scoring import as_scores
 from tidemill.training.signature_frames import frame_for, read_rows, row_count
@@ -37,15 +39,9 @@ def adopt(request: Record, reporter: Reporter) -> Record:
     directory, output = Path(request["directory"]), Path(request["output"])
     card = read_card(directory)
     signature = signature_of(card)
-    reasons = code_reasons(card)
-    if reasons and not request["allow_pickle"]:
-        raise Forbidden(
-            "pickle_not_allowed",
-            "Loading this model may run code of its maker. If you trust it: --allow-pickle (allow_pickle).",
-            reasons,
-        )
+    runs_code = not isinstance(find_data_model(card), DataModel)
     reporter.progress("loading", 0, 3, "Loading the model")
-    model = load_model(directory, PYFUNC)
+    model = load_model(directory, PYFUNC, runs_code=request["allow_pickle"])
     warnings = _try_example(model, directory, card.content, signature)
     measured: Record = {"task": None, "target": None, "classes": _json_labels(model.classes), "metrics": {}}
     if request["evaluation"] is not None:
@@ -57,7 +53,7 @@ def adopt(request: Record, reporter: Reporter) -> Record:
         **measured,
         "signature": signature,
         "warnings": warnings,
-        "runs_code": bool(reasons),
+        "runs_code": runs_code,
         "bundle": {"path": str(bundle.path), "sha256": bundle.sha256, "size_bytes": bundle.size_bytes},
     }
 

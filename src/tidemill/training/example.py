@@ -1,11 +1,11 @@
 """The input example that MLflow keeps with a model, as a frame of the signature's types."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tidemill.adapters.mlmodel import file_inside, read_json
 from tidemill.kit.errors import Invalid
 
 _PANDAS = {
@@ -21,14 +21,13 @@ _PANDAS = {
 
 def input_example(directory: Path, card: dict[str, Any], signature: dict[str, Any]) -> pd.DataFrame | None:
     """None if the model has none that is a table. Raises Invalid if it is damaged or does not fit the signature."""
-    info = card.get("saved_input_example_info") or {}
-    if info.get("type") != "dataframe" or info.get("pandas_orient", "split") != "split":
+    info = card.get("saved_input_example_info")
+    if not isinstance(info, dict) or info.get("type") != "dataframe":
         return None
-    file = (directory / str(info.get("artifact_path"))).resolve()
-    if not file.is_relative_to(directory.resolve()) or not file.is_file():
+    if info.get("pandas_orient", "split") != "split":
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file_inside(directory, info.get("artifact_path")))
         frame = pd.DataFrame(content["data"], columns=content["columns"])
         kept = [column for column in signature["inputs"] if column["name"] in frame.columns]
         types = {column["name"]: _type(column, frame) for column in kept}

@@ -24,6 +24,7 @@ class Contestant:
     bundle: Path
     bundle_sha256: str
     flavor: str
+    runs_code: bool
     task: str | None
     target: str | None
     classes: list[Any] | None
@@ -42,7 +43,7 @@ class Contestant:
         directory = folder / f"model-{self.bundle_sha256[:16]}"
         if not directory.exists():
             unpack_bundle(self.bundle, directory, self.bundle_sha256)
-        return load_model(directory, self.flavor)
+        return load_model(directory, self.flavor, runs_code=self.runs_code)
 
     def score(self, folder: Path, parts: Sequence[Path], rows: Rows, classes: tuple[Any, ...]) -> Scores:
         """Answers on ``rows`` in terms of ``classes``. Raises Invalid where the rows do not fit the model."""

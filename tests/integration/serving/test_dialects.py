@@ -156,7 +156,7 @@ async def test_a_foreign_model_runs_in_its_own_process_which_is_replaced_when_it
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIDEMILL_SECRET", "x")
-    order = ModelOrder(foreign_model(tmp_path), "pyfunc", {"x": "double"}, timeout_seconds=20)
+    order = ModelOrder(foreign_model(tmp_path), "pyfunc", {"x": "double"}, timeout_seconds=20, runs_code=True)
     runtime = await ChildRuntime.load(order)
     try:
         answers = await asyncio.gather(*(runtime.predict({"x": [float(n)]}, None) for n in range(10)))
@@ -185,7 +185,13 @@ async def test_a_foreign_model_is_deployed_like_any_other(
     await models.store.upload(bundle_key(bundle.sha256), bundle.path)
     signature = {"inputs": [{"name": "x", "type": "double", "required": True}], "outputs": [], "params": []}
     await models.register_bundle(
-        "doubler", bundle.sha256, bundle.size_bytes, flavor="pyfunc", signature=signature, task=None
+        "doubler",
+        bundle.sha256,
+        bundle.size_bytes,
+        flavor="pyfunc",
+        signature=signature,
+        task=None,
+        code_allowed_by="key_test",
     )
     await control.put("/api/v1/deployments/doubler", json={"model": "doubler:1"})
     await server.start()

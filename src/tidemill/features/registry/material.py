@@ -24,6 +24,7 @@ class Material:
             "bundle": str(await self._object(bundle_key(version.bundle_sha256))),
             "bundle_sha256": version.bundle_sha256,
             "flavor": version.flavor,
+            "runs_code": version.code_allowed_by is not None,
             "task": version.task,
             "target": version.target,
             "classes": version.classes,

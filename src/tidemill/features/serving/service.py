@@ -45,4 +45,5 @@ def _spec(name: str, reference: str, version: ModelVersion) -> DeploymentSpec:
         signature=version.signature,
         bundle_sha256=version.bundle_sha256,
         bundle_size_bytes=version.bundle_size_bytes,
+        runs_code=version.code_allowed_by is not None,
     )

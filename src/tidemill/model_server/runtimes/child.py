@@ -37,12 +37,13 @@ _KEPT_FROM_MODELS = ("TIDEMILL_", "AWS_", "PG")
 
 @dataclass(frozen=True)
 class ModelOrder:
-    """What a model's process is told. types: column to the signature's type."""
+    """What a model's process is told. types: column to the signature's type; runs_code: as in `load_model`."""
 
     directory: Path
     flavor: str
     types: Mapping[str, str]
     timeout_seconds: float
+    runs_code: bool = False
 
 
 @dataclass
@@ -173,7 +174,12 @@ async def _start(order: ModelOrder) -> _Process:
         )  # fmt: skip
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     child = _Process(process, reader, writer, time.monotonic())
-    message = {"directory": str(order.directory), "flavor": order.flavor, "types": dict(order.types)}
+    message = {
+        "directory": str(order.directory),
+        "flavor": order.flavor,
+        "types": dict(order.types),
+        "runs_code": order.runs_code,
+    }
     try:
         async with asyncio.timeout(_LOAD_TIMEOUT_SECONDS):
             answer = await child.exchange(message)

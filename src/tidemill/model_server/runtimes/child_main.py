@@ -34,7 +34,7 @@ def _serve(channel: socket.socket, incoming: IO[bytes]) -> None:
     if order is None:
         return
     try:
-        model = load_model(Path(order["directory"]), order["flavor"])
+        model = load_model(Path(order["directory"]), order["flavor"], runs_code=order["runs_code"])
     except Exception as error:  # noqa: BLE001 - loading runs code of the model's maker
         channel.sendall(packed({"error": to_record(_told(error, "model_not_loadable"))}))
         return
