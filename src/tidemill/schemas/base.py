@@ -79,7 +79,7 @@ class Reply(BaseModel):
 
 
 def _is_unusable(value: Any) -> bool:
-    """Without recursion: JSON may be nested deeper than Python's stack is."""
+    """Without recursion: JSON may be nested deeper than Python's stack is. Objects in a list look at themselves."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
@@ -90,7 +90,7 @@ def _is_unusable(value: Any) -> bool:
             waiting += part.keys()
             waiting += part.values()
         elif isinstance(part, list):
-            waiting += part
+            waiting += [inner for inner in part if not isinstance(inner, dict)]
     return False
 
 
