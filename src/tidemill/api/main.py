@@ -13,6 +13,7 @@ from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
+from tidemill.sandbox.confinement import protect_process
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
@@ -43,6 +44,7 @@ def build(settings: Settings) -> FastAPI:
 
 
 def main() -> None:
+    protect_process()
     settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
     with tracing("api", settings.environment):

@@ -30,6 +30,7 @@ from tidemill.jobs.run import StopReason
 from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.logging import configure_logging
+from tidemill.sandbox.confinement import protect_process
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit
 from tidemill.tracing.setup import tracing
@@ -46,6 +47,7 @@ _LAST_MOMENTS_SECONDS = 2
 
 
 def main() -> None:
+    protect_process()
     settings = settings_or_exit()
     configure_logging("worker", settings.environment, settings.log_level)
     with tracing("worker", settings.environment):
