@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import psutil
 
 from tidemill.jobs.lease import Lease
+from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
@@ -36,7 +37,6 @@ _LAST_PRINTS_SECONDS = 1
 DIED_CODE = "compute_died"
 _MODULE = "tidemill.jobs.child"
 
-Message = dict[str, Any]
 OnMessage = Callable[[Message], Awaitable[None]]
 
 
@@ -163,9 +163,9 @@ class ComputeChild:
                 return None
             if not line.endswith(b"\n"):
                 return None
-            message = json.loads(line)
+            message = read_message(line)
             if message["type"] in {"result", "error"}:
-                return dict(message)
+                return message
             await self._on_message(message)
 
     async def _pump(self, prints: BinaryIO) -> None:

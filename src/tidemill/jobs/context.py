@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.engine import transaction
 from tidemill.jobs import queries
-from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement, Message, OnMessage
+from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement, OnMessage
 from tidemill.jobs.definition import OnEvent, Progress, WorkerServices
 from tidemill.jobs.journal import RunJournal
+from tidemill.jobs.messages import Message
 from tidemill.jobs.run import Run, StaleRun
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.sandbox.confinement import Kernel

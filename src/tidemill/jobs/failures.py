@@ -76,6 +76,8 @@ def _known(error: BaseException) -> TidemillError | None:
         return error
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Unavailable("disk_full", "The worker's disk has no space left.")
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return Invalid("disk_limit_exceeded", "The job wrote more to disk than its limit.")
     if isinstance(error, MemoryError):
         return Invalid("memory_limit_exceeded", "The job needs more memory than there is.")
     state = getattr(error, "sqlstate", None)

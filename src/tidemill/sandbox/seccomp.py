@@ -132,6 +132,8 @@ def _of_processes(process_id: int) -> Iterator[_Rule]:
     yield _Rule("rt_sigqueueinfo", unless_equal=own)
     yield _Rule("rt_tgsigqueueinfo", unless_equal=own)
     yield _Rule("prlimit64", unless_equal=own)
+    for upper in (False, True):  # limits may be asked for, not set: the superuser could raise them again
+        yield _Rule("prlimit64", unless_equal=(_Test(2, 0, upper=upper),))
     for call in ("sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr"):
         yield _Rule(call, unless_equal=own)
     yield _Rule("setpriority", unless_equal=(_Test(1, 0),))

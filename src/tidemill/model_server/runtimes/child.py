@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable, from_record
+from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable
+from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
 from tidemill.model_server.runtimes.prints import log_prints
@@ -37,6 +38,7 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 15.0
 _STEADY_SECONDS = 30.0
 _GUARD_POLL_SECONDS = 0.5
+_MOST_ANSWER_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,19 @@ class _Process:
         return await self.receive()
 
     async def receive(self) -> dict[str, Any]:
-        header = await self.reader.readexactly(HEADER_BYTES)
-        return unpacked(await self.reader.readexactly(body_length(header)))
+        length = body_length(await self.reader.readexactly(HEADER_BYTES))
+        if length > _MOST_ANSWER_BYTES:
+            raise await self._mistrusted()
+        try:
+            return unpacked(await self.reader.readexactly(length))
+        except ValueError:
+            raise await self._mistrusted() from None
+
+    async def _mistrusted(self) -> OSError:
+        """Code that is not ours can write to the socket what it likes; whoever did is replaced."""
+        log.error("A model's process sent what is no answer and is ended")
+        await self.end()
+        return OSError("no answer")
 
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -138,10 +151,7 @@ class ChildRuntime:
             raise DeadlineExceeded("predict_timeout", "The model did not answer in time.") from None
         finally:
             self._waiting -= 1
-        if "error" in answer:
-            raise from_record(answer["error"])
-        classes = answer["classes"]
-        return ModelOutputs(answer["prediction"], answer["probabilities"], None if classes is None else tuple(classes))
+        return outputs_of(answer, len(next(iter(columns.values()), ())))
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -220,7 +230,7 @@ async def _start(order: ModelOrder) -> _Process:
         raise
     if "error" in answer:
         await child.end()
-        raise from_record(answer["error"])
+        raise error_of(answer)
     return child
 
 
