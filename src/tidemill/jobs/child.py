@@ -1,9 +1,10 @@
 """The computing child: `python -m tidemill.sandbox.launch ... tidemill.jobs.child FD`.
 
-It is confined before this module is imported (`tidemill.sandbox`), and the kernel ends it with its worker. It talks to its worker by JSON lines over one socket. The worker sends the request, then the end of the run's lease
-whenever it was renewed; the child answers with ``progress``, ``log`` and ``event`` lines and one ``result`` or
-``error``. What it prints goes to the job's log. When the worker is gone, or the lease ran out, the child ends itself
-with everything it started: a run that was overtaken must not go on writing.
+It is confined before this module is imported (`tidemill.sandbox`), and the kernel ends it with its worker. It talks to
+that worker by JSON lines over one socket. The worker sends the request, then the end of the run's lease whenever it
+was renewed; the child answers with ``progress``, ``log`` and ``event`` lines and one ``result`` or ``error``. What it
+prints goes to the job's log. When the worker is gone, or the lease ran out, the child ends itself: a run that was
+overtaken must not go on writing.
 """
 
 import faulthandler

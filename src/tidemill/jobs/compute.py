@@ -21,7 +21,7 @@ from tidemill.sandbox.child import command, environment, policy_of, refuse_forei
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.guard import Bounds, disk_limit, excess
 from tidemill.sandbox.launch import REFUSED_EXIT_CODE
-from tidemill.sandbox.policy import Limits, Policy, Reach
+from tidemill.sandbox.policy import NOTHING, Limits, Policy, Reach
 from tidemill.settings.model import SandboxSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class ComputeOrder:
     request: dict[str, Any]
     request_id: str | None
     directory: Path
-    reach: Reach = Reach()
+    reach: Reach = NOTHING
 
     @property
     def scratch(self) -> Path:

@@ -37,8 +37,8 @@ from tidemill.model_server.sync.loader import Loader
 from tidemill.model_server.sync.synchronizer import LedgerFigures, Synchronizer
 from tidemill.model_server.transports import described, invocations, records
 from tidemill.model_server.transports.server import Serving
-from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.sandbox.confinement import protect_process
+from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing

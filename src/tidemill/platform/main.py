@@ -49,7 +49,7 @@ class ConsoleObserver:
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913, PLR0917 - the options of a command
     data_dir: Annotated[
         Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder that holds everything; made when absent.")
     ] = Path("tidemill-data"),

@@ -2,10 +2,10 @@
 
 import contextlib
 import ctypes
-import os
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from tidemill.sandbox import landlock, seccomp
@@ -53,6 +53,8 @@ def confine(policy: Policy, kernel: Kernel) -> None:
     Raises OSError where the kernel has what the policy needs and refuses it, or where it has not and the policy is
     strict: the caller must then end.
     """
+    if not _has_one_thread():
+        raise OSError("other threads would stay outside the sandbox")
     if policy.strict and kernel.level != "full":
         raise OSError(f"the sandbox needs {kernel.lacks}")
     _limit(policy.limits)
@@ -87,14 +89,14 @@ def _limit(limits: Limits) -> None:
         if most is None:
             continue
         _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(ValueError, OSError) if sys.platform != "linux" else contextlib.nullcontext():
-            resource.setrlimit(kind, (most, most))
+            resource.setrlimit(kind, (allowed, allowed))
 
 
-def has_one_thread() -> bool:
+def _has_one_thread() -> bool:
     """False also where that cannot be told."""
     try:
-        return len(os.listdir("/proc/self/task")) == 1
+        return len(list(Path("/proc/self/task").iterdir())) == 1
     except OSError:
         return sys.platform != "linux"

@@ -78,10 +78,9 @@ def _written(process_id: int, folders: Iterable[Path]) -> tuple[int, int]:
 def _deleted_bytes(process_id: int) -> int:
     """Files without a name take room until they are closed."""
     total = 0
-    folder = f"/proc/{process_id}/fd"
     with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
+        for descriptor in Path(f"/proc/{process_id}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found = os.stat(f"{folder}/{name}")
+                found = descriptor.stat()
                 total += found.st_blocks * _BLOCK_BYTES if found.st_nlink == 0 else 0
     return total

@@ -10,7 +10,7 @@ import runpy
 import signal
 import sys
 
-from tidemill.sandbox.confinement import Kernel, confine, has_one_thread
+from tidemill.sandbox.confinement import Kernel, confine
 from tidemill.sandbox.policy import Policy
 
 REFUSED_EXIT_CODE = 77
@@ -21,14 +21,12 @@ def main() -> None:
     policy, parent, module = Policy.from_json(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     _end_with(parent)
     try:
-        if not has_one_thread():
-            raise OSError("there are threads already")
         confine(policy, Kernel.probe())
     except OSError as error:
         sys.stderr.write(f"The sandbox could not be put up: {error}\n")
         sys.stderr.flush()
         os._exit(REFUSED_EXIT_CODE)
-    sys.argv = [module, *sys.argv[3:][1:]]
+    sys.argv = [module, *sys.argv[4:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

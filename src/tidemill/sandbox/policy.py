@@ -68,8 +68,8 @@ class Policy:
         limits, network = Limits(**fields.pop("limits")), fields.pop("network")
         if network is not None:
             network = Network(**{**network, "ports": tuple(network["ports"])})
-        paths = {name: tuple(fields.pop(name)) for name in ("read", "list", "write")}
-        return Policy(**paths, limits=limits, network=network, **fields)
+        read, listed, written = (tuple(fields.pop(name)) for name in ("read", "list", "write"))
+        return Policy(read, listed, written, limits, network, **fields)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _packages(module: str) -> list[Path]:
     found = []
     for top in {module.partition(".")[0], __name__.partition(".")[0]}:
         spec = find_spec(top)
-        found += [Path(place) for place in (spec.submodule_search_locations or ()) if spec] if spec else []
+        found += [Path(place) for place in spec.submodule_search_locations or ()] if spec is not None else []
     return found
 
 

@@ -148,7 +148,7 @@ def _of_sockets(network: Network | None) -> Iterator[_Rule]:
         yield _Rule("sendto", unless_equal=(_Test(4, 0),))  # an address would name somebody else's socket
         yield _Rule("sendto", unless_equal=(_Test(4, 0, upper=True),))
         return
-    families = (_AF_INET, _AF_INET6) if network.internet or network.names else ()
+    families: tuple[int, ...] = (_AF_INET, _AF_INET6) if network.internet or network.names else ()
     families += (_AF_UNIX,) if network.unix else ()
     yield _Rule("socket", errno.EAFNOSUPPORT, unless_equal=tuple(_Test(0, family) for family in families))
     types = (_STREAM, _DATAGRAM) if network.names else (_STREAM,)

@@ -30,7 +30,7 @@ from tidemill.jobs.run import StopReason
 from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.logging import configure_logging
-from tidemill.sandbox.confinement import protect_process
+from tidemill.sandbox.confinement import Kernel, protect_process
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit
 from tidemill.tracing.setup import tracing
@@ -97,6 +97,9 @@ async def _until_stopped(engine: JobEngine, runner: Runner, server: uvicorn.Serv
     working = asyncio.create_task(engine.run(), name="engine")
     serving = asyncio.create_task(server.serve(), name="http")
     watching = asyncio.create_task(_exit_without_database(runner), name="database watch")
+    kernel = Kernel.probe()
+    if kernel.level != "full":
+        log.warning("Computing children cannot be fully confined: this machine lacks %s", kernel.lacks)
     log.info("Worker started")
     await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
     in_order = working.done()

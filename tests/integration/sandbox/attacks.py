@@ -1,5 +1,8 @@
 """What a hostile model tries. Stands alone: it is run as a compute function, and copied into a model as its code."""
 
+# It asks the kernel as directly as it can, and takes any answer.
+# ruff: noqa: BLE001, PLC0415, PTH101, PTH108, PTH116, PTH123, PTH208, PTH211, SIM115
+
 import ctypes
 import os
 import socket

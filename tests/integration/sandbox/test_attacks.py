@@ -13,7 +13,7 @@ from tests.integration.sandbox import attacks
 from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement
 from tidemill.jobs.lease import Lease, lease_clock
 from tidemill.jobs.messages import Message
-from tidemill.kit.errors import Invalid, Unavailable, Unsupported
+from tidemill.kit.errors import Invalid, Unsupported
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.policy import NOTHING, Reach
@@ -120,8 +120,13 @@ async def test_foreign_code_is_refused_where_it_cannot_be_confined_unless_that_i
         await ChildRuntime.load(ModelOrder(tmp_path, "pyfunc", {}, 20, box))
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"type": "progress"}', '{"type": "result", "result": 7}',
-                                  '{"type": "error", "error": {}}', '{"type": "log", "level": 1, "message": []}'])  # fmt: skip
+NO_MESSAGES = (
+    "nonsense", "[]", "{}", '{"type": "progress"}', '{"type": "result", "result": 7}', '{"type": "error", "error": {}}',
+    '{"type": "log", "level": 1, "message": []}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NO_MESSAGES)
 async def test_what_is_no_message_ends_the_job_with_an_error_of_its_own(line: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as ended:
         await compute(tmp_path, "speak_nonsense", {"line": line})

@@ -24,13 +24,14 @@ def outputs_of(answer: dict[str, Any], row_count: int) -> ModelOutputs:
     return ModelOutputs(prediction, probabilities, tuple(classes))
 
 
-def error_of(answer: dict[str, Any]) -> TidemillError:
+def error_of(answer: dict[str, Any], kinds: tuple[type[TidemillError], ...] = (Invalid,)) -> TidemillError:
+    """What the model ended with, if it is of a kind that a model can end with."""
     try:
         error = from_record(answer["error"])
     except (AttributeError, TypeError, ValueError):
         return _no_answer()
     # A model's failure is not the caller's key, nor the platform's state.
-    return error if isinstance(error, Invalid) else Invalid("model_failed", "The model failed.")
+    return error if isinstance(error, kinds) else Invalid("model_failed", "The model failed.")
 
 
 def _is_number(value: object) -> bool:

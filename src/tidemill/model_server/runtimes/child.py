@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable
+from tidemill.kit.errors import DeadlineExceeded, Invalid, NotFound, TidemillError, Unavailable
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
@@ -230,7 +230,7 @@ async def _start(order: ModelOrder) -> _Process:
         raise
     if "error" in answer:
         await child.end()
-        raise error_of(answer)
+        raise error_of(answer, (Invalid, NotFound))
     return child
 
 

@@ -1,6 +1,7 @@
 """A model's own process: ``python -m tidemill.sandbox.launch ... tidemill.model_server.runtimes.child_main FD``.
 
-It is confined before this module is imported (`tidemill.sandbox`). Loads one model and answers one request after another over a socket. Ends when the model server is gone.
+It is confined before this module is imported (`tidemill.sandbox`). Loads one model and answers one request after
+another over a socket. Ends when the model server is gone.
 """
 
 import socket
