@@ -53,6 +53,13 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "link to a secret": lambda: os.link(request["secrets"][0], "hard-link"),
         "symbolic link": lambda: os.symlink(request["secrets"][0], "soft-link"),
         "remove a secret": lambda: os.unlink(request["secrets"][0]),
+        **_on_others(request, parent),
+        **_on_the_kernel(),
+    }
+
+
+def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], Any]]:
+    return {
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", request["port"]), 5),
         "listen": lambda: socket.create_server(("127.0.0.1", 0)),
         "connect to a socket file": lambda: _connect_unix(request["socket"]),
@@ -66,6 +73,11 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
         "pin the parent": lambda: os.sched_setaffinity(parent, {0}),
         "descriptor of the parent": lambda: os.pidfd_open(parent),
+    }
+
+
+def _on_the_kernel() -> dict[str, Callable[[], Any]]:
+    return {
         "fork": _fork,
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
         "become a program": lambda: os.execv("/bin/true", ["true"]),
