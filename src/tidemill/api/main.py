@@ -14,6 +14,7 @@ from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others
+from tidemill.sandbox.confinement import protect_process
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.tracing.setup import tracing
@@ -45,6 +46,7 @@ def build(settings: Settings) -> FastAPI:
 
 def main() -> None:
     close_to_others()
+    protect_process()
     settings = settings_or_exit()
     configure_logging("api", settings.environment, settings.log_level)
     with tracing("api", settings.environment):

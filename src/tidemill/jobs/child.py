@@ -1,12 +1,12 @@
-"""The computing child: `python -m tidemill.jobs.child FD PARENT_PID`.
+"""The computing child: `python -m tidemill.sandbox.launch ... tidemill.jobs.child FD`.
 
-It talks to its worker by JSON lines over one socket. The worker sends the request, then the end of the run's lease
-whenever it was renewed; the child answers with ``progress``, ``log`` and ``event`` lines and one ``result`` or
-``error``. What it prints goes to the job's log. When the worker is gone, or the lease ran out, the child ends itself
-with everything it started: a run that was overtaken must not go on writing.
+It is confined before this module is imported (`tidemill.sandbox`), and the kernel ends it with its worker. It talks to
+that worker by JSON lines over one socket. The worker sends the request, then the end of the run's lease whenever it
+was renewed; the child answers with ``progress``, ``log`` and ``event`` lines and one ``result`` or ``error``. What it
+prints goes to the job's log. When the worker is gone, or the lease ran out, the child ends itself: a run that was
+overtaken must not go on writing.
 """
 
-import ctypes
 import faulthandler
 import importlib
 import json
@@ -28,7 +28,6 @@ from tidemill.jobs.lease import lease_clock
 from tidemill.kit.errors import Unavailable, to_record
 from tidemill.kit.logging import request_id_bound
 
-_PR_SET_PDEATHSIG = 1
 _CLOSING_TIMEOUT_SECONDS = 30
 _LEASE_POLL_SECONDS = 0.2
 
@@ -137,8 +136,7 @@ class _LogForwarder(logging.Handler):
 
 
 def main() -> None:
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    _end_with(parent)
+    descriptor = int(sys.argv[1])
     faulthandler.enable()
     channel = Channel(descriptor)
     order = channel.receive()
@@ -172,14 +170,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when its worker dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        _end_everything()
 
 
 def _end_everything() -> None:

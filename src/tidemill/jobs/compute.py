@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,52 +15,88 @@ from typing import Any, BinaryIO
 import psutil
 
 from tidemill.jobs.lease import Lease
-from tidemill.kit.errors import Invalid, TidemillError, Unavailable, from_record
-from tidemill.kit.sizes import format_size
-from tidemill.settings.model import WorkerSettings
+from tidemill.jobs.messages import Message, read_message
+from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
+from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
+from tidemill.sandbox.confinement import Kernel
+from tidemill.sandbox.guard import Bounds, disk_limit, excess
+from tidemill.sandbox.launch import REFUSED_EXIT_CODE
+from tidemill.sandbox.policy import NOTHING, Limits, Policy, Reach
+from tidemill.settings.model import SandboxSettings, WorkerSettings
 
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 64 * 2**20
 _MAX_PRINTED_LINE_BYTES = 1 << 16
-_MEMORY_POLL_SECONDS = 0.25
+_GUARD_POLL_SECONDS = 0.25
+_MOST_CPU_SECONDS = 14 * 24 * 3600
+"""No job may run so long; its own time limit ends it earlier."""
 _EXIT_TIMEOUT_SECONDS = 30
 _KILLED_TIMEOUT_SECONDS = 10
 _LAST_PRINTS_SECONDS = 1
 DIED_CODE = "compute_died"
+_MODULE = "tidemill.jobs.child"
 
-Message = dict[str, Any]
 OnMessage = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class ComputeOrder:
-    """What a child shall do."""
+    """What a child shall do, and what of the machine it needs for that."""
 
     entry: str
     request: dict[str, Any]
     request_id: str | None
     directory: Path
+    reach: Reach = NOTHING
+
+    @property
+    def scratch(self) -> Path:
+        return self.directory / "scratch"
+
+    @property
+    def work(self) -> Path:
+        """Where it starts, and where its libraries put temporary files."""
+        return self.directory / "work"
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How a worker confines its children."""
+
+    kernel: Kernel
+    settings: SandboxSettings
 
 
 class ComputeChild:
     """One child process. ``on_message`` gets its ``progress``, ``log`` and ``event`` messages in order."""
 
-    def __init__(self, order: ComputeOrder, settings: WorkerSettings, lease: Lease, on_message: OnMessage) -> None:
+    def __init__(
+        self, order: ComputeOrder, settings: WorkerSettings, lease: Lease, on_message: OnMessage,
+        confinement: Confinement,
+    ) -> None:  # fmt: skip
         self._order = order
         self._settings = settings
+        self._confinement = confinement
         self._lease = lease
         self._on_message = on_message
         self._verdict: TidemillError | None = None
 
     async def run(self) -> dict[str, Any]:
-        """The function's result. Raises its error, or Invalid, or Unavailable if the child died without a word."""
+        """The function's result. Raises its error, or Invalid, or Unavailable if the child died without a word.
+
+        Raises Unsupported, before anything starts, for code that is not ours where it cannot be confined.
+        """
+        if self._order.reach.foreign:
+            refuse_foreign_code(self._confinement.kernel, self._confinement.settings.allow_unconfined)
+        self._order.scratch.mkdir()
+        self._order.work.mkdir()
         ours, theirs = socket.socketpair()
         output, printing = os.pipe()
         with ours, os.fdopen(output, "rb", 0) as prints:
             with theirs, os.fdopen(printing, "wb", 0) as printing_end:
                 process = await self._start(theirs, printing_end.fileno())
-            side = [asyncio.create_task(self._pump(prints)), asyncio.create_task(self._guard_memory(process))]
+            side = [asyncio.create_task(self._pump(prints)), asyncio.create_task(self._guard(process))]
             try:
                 answer = await self._converse(ours)
                 await _exited(process, _EXIT_TIMEOUT_SECONDS if answer else _KILLED_TIMEOUT_SECONDS)
@@ -70,21 +105,27 @@ class ComputeChild:
         return self._judge(answer, process.returncode)
 
     async def _start(self, theirs: socket.socket, printing: int) -> asyncio.subprocess.Process:
-        scratch, work = self._order.directory / "scratch", self._order.directory / "work"
-        scratch.mkdir()
-        work.mkdir()
-        command = [sys.executable, "-P", "-m", "tidemill.jobs.child", str(theirs.fileno()), str(os.getpid())]
         return await asyncio.create_subprocess_exec(
-            *command,
+            *command(self._policy(), _MODULE, [str(theirs.fileno())]),
             stdin=asyncio.subprocess.DEVNULL,
             # A pipe of ours: asyncio's own would have us wait for everything that the child left running.
             stdout=printing,
             stderr=printing,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
-            cwd=work,
-            env=_environment(self._settings.cpu_threads, work),
+            cwd=self._order.work,
+            env=environment(self._order.work, self._settings.cpu_threads, bool(self._order.reach.addresses)),
         )
+
+    def _policy(self) -> Policy:
+        """Where the kernel has all that it takes, the child ends rather than run without."""
+        order, settings = self._order, self._settings
+        limits = Limits.of_memory(settings.memory_limit_bytes, self._disk_limit(), _MOST_CPU_SECONDS)
+        strict = self._confinement.kernel.level == "full"
+        return policy_of(order.entry.partition(":")[0], order.reach, (order.scratch, order.work), limits, strict)
+
+    def _disk_limit(self) -> int:
+        return disk_limit(self._order.directory, self._settings.disk_limit_bytes)
 
     async def _converse(self, ours: socket.socket) -> Message | None:
         reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
@@ -106,7 +147,7 @@ class ComputeChild:
             "entry": self._order.entry,
             "request": self._order.request,
             "request_id": self._order.request_id,
-            "scratch": str(self._order.directory / "scratch"),
+            "scratch": str(self._order.scratch),
             "cpu_threads": self._settings.cpu_threads,
             "memory_limit_bytes": self._settings.memory_limit_bytes,
             "lease_ends": self._lease.ends,
@@ -122,9 +163,9 @@ class ComputeChild:
                 return None
             if not line.endswith(b"\n"):
                 return None
-            message = json.loads(line)
+            message = read_message(line)
             if message["type"] in {"result", "error"}:
-                return dict(message)
+                return message
             await self._on_message(message)
 
     async def _pump(self, prints: BinaryIO) -> None:
@@ -147,17 +188,16 @@ class ComputeChild:
             if text:
                 await self._on_message({"type": "log", "level": "info", "message": text})
 
-    async def _guard_memory(self, process: asyncio.subprocess.Process) -> None:
-        limit = self._settings.memory_limit_bytes
+    async def _guard(self, process: asyncio.subprocess.Process) -> None:
+        folders = (self._order.directory, *self._order.reach.write)
+        bounds = Bounds(self._settings.memory_limit_bytes, self._disk_limit(), folders)
         while True:
-            used = await asyncio.to_thread(_resident_bytes, process.pid)
-            if used > limit:
-                self._verdict = Invalid(
-                    "memory_limit_exceeded", f"The job used more memory than its limit of {format_size(limit)}."
-                )
+            found = await asyncio.to_thread(excess, process.pid, bounds)
+            if found is not None:
+                self._verdict = found
                 _signal_group(process.pid, signal.SIGKILL)
                 return
-            await asyncio.sleep(_MEMORY_POLL_SECONDS)
+            await asyncio.sleep(_GUARD_POLL_SECONDS)
 
     async def _end(self, process: asyncio.subprocess.Process, side: list[asyncio.Task[None]]) -> None:
         strays = _descendants(process.pid)
@@ -185,48 +225,14 @@ class ComputeChild:
             raise from_record(answer["error"])
         if self._lease.expired:
             raise Unavailable("lease_expired", "The worker lost its hold of the job while PostgreSQL was away.")
+        if exit_code == REFUSED_EXIT_CODE:
+            raise Unsupported("sandbox_refused", "The kernel refused to confine the computing process.")
         how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
         raise Unavailable(DIED_CODE, f"The computing process ended without an answer ({how}).")
 
 
-def _environment(cpu_threads: int, work: Path) -> dict[str, str]:
-    """The worker's own, with threads of every numeric library limited, and temporary files where they are removed."""
-    threads = str(cpu_threads)
-    return os.environ | {
-        "OMP_NUM_THREADS": threads,
-        # Each further arena keeps freed memory of its own, which the limit counts.
-        "MALLOC_ARENA_MAX": "2",
-        # Threads that spin while they wait make LightGBM up to fifty times slower where cores are shared.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "NUMEXPR_MAX_THREADS": threads,
-        "POLARS_MAX_THREADS": threads,
-        "RAYON_NUM_THREADS": threads,
-        "LOKY_MAX_CPU_COUNT": threads,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-        # What a library cannot do with an optional part that nobody asked for is no line for a job's log.
-        "PYTHONWARNINGS": "ignore:SOCKS support in urllib3",
-        "MPLBACKEND": "Agg",
-        "MPLCONFIGDIR": str(work),
-        "TMPDIR": str(work),
-    }
-
-
 def _line(message: Message) -> bytes:
     return json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants. Pages that they share count for each."""
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        for process in [psutil.Process(pid), *_descendants(pid)]:
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-    return total
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -11,11 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.engine import transaction
 from tidemill.jobs import queries
-from tidemill.jobs.compute import ComputeChild, ComputeOrder, Message, OnMessage
+from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement, OnMessage
 from tidemill.jobs.definition import OnEvent, Progress, WorkerServices
 from tidemill.jobs.journal import RunJournal
+from tidemill.jobs.messages import Message
 from tidemill.jobs.run import Run, StaleRun
 from tidemill.jobs.scratch import ScratchSpace
+from tidemill.sandbox.confinement import Kernel
+from tidemill.sandbox.policy import NOTHING, Reach
 from tidemill.tracing.spans import child_span
 
 
@@ -63,7 +66,9 @@ class RunContext:
     def scratch(self) -> AbstractAsyncContextManager[Path]:
         return self._scratch.directory()
 
-    async def compute(self, entry: str, request: dict[str, Any], on_event: OnEvent | None = None) -> dict[str, Any]:
+    async def compute(
+        self, entry: str, request: dict[str, Any], reach: Reach = NOTHING, on_event: OnEvent | None = None
+    ) -> dict[str, Any]:
         async def on_message(message: Message) -> None:
             if message["type"] == "progress":
                 self._journal.progress(Progress(**{key: value for key, value in message.items() if key != "type"}))
@@ -73,12 +78,14 @@ class RunContext:
                 await on_event(message["fields"])
 
         with child_span(f"compute {entry}"):
-            return await self._compute(entry, request, on_message)
+            async with self._scratch.directory() as directory:
+                order = ComputeOrder(entry, request, self.request_id, directory, reach)
+                return await self._run_child(order, on_message)
 
-    async def _compute(self, entry: str, request: dict[str, Any], on_message: OnMessage) -> dict[str, Any]:
-        async with self._scratch.directory() as directory:
-            order = ComputeOrder(entry, request, self.request_id, directory)
-            return await ComputeChild(order, self._services.settings.worker, self._run.lease, on_message).run()
+    async def _run_child(self, order: ComputeOrder, on_message: OnMessage) -> dict[str, Any]:
+        settings = self._services.settings
+        confinement = Confinement(Kernel.probe(), settings.sandbox)
+        return await ComputeChild(order, settings.worker, self._run.lease, on_message, confinement).run()
 
 
 async def _end_if_frozen(session: AsyncSession, seconds: float) -> None:

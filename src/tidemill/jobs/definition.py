@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.db.engine import SessionFactory
+from tidemill.sandbox.policy import NOTHING, Reach
 from tidemill.settings.model import Settings
 
 PayloadT = TypeVar("PayloadT", bound=BaseModel)
@@ -67,12 +68,15 @@ class JobContext(Protocol):
     def scratch(self) -> AbstractAsyncContextManager[Path]:
         """An empty directory while the block runs, to hand files to a child; removed even if this worker is killed."""
 
-    async def compute(self, entry: str, request: dict[str, Any], on_event: OnEvent | None = None) -> dict[str, Any]:
+    async def compute(
+        self, entry: str, request: dict[str, Any], reach: Reach = NOTHING, on_event: OnEvent | None = None
+    ) -> dict[str, Any]:
         """Run ``package.module:function`` in a child process and return its result.
 
         The function is called as ``function(request, reporter)``; both request and result are JSON. The child has its
         own session, limits and an empty scratch directory ``reporter.scratch``; it is ended when the job is cancelled,
         times out or is overtaken, and when this process dies. A TidemillError raised there is raised here.
+        It is confined: beyond Python and the package it reads and writes what ``reach`` says, and talks to nobody else.
         """
 
 

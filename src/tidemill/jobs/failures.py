@@ -6,7 +6,7 @@ Used in the worker and in its children, so it imports no library; foreign except
 
 import errno
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 
@@ -22,6 +22,11 @@ _PASSING_STATES = {
     "57P01": ("database_unavailable", "PostgreSQL does not answer."),
 }
 """SQLSTATEs that trying again may cure."""
+_DISK: dict[int | None, Callable[[], TidemillError]] = {
+    errno.ENOSPC: lambda: Unavailable("disk_full", "The worker's disk has no space left."),
+    errno.EDQUOT: lambda: Unavailable("disk_full", "The worker's disk has no space left."),
+    errno.EFBIG: lambda: Invalid("disk_limit_exceeded", "The job wrote more to disk than its limit."),
+}
 _PASSING = {
     ("psycopg", "OperationalError"): ("database_unavailable", "PostgreSQL does not answer."),
     ("psycopg", "InterfaceError"): ("database_unavailable", "PostgreSQL does not answer."),
@@ -74,8 +79,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _known(error: BaseException) -> TidemillError | None:
     if isinstance(error, TidemillError):
         return error
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Unavailable("disk_full", "The worker's disk has no space left.")
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return _DISK[error.errno]()
     if isinstance(error, MemoryError):
         return Invalid("memory_limit_exceeded", "The job needs more memory than there is.")
     state = getattr(error, "sqlstate", None)

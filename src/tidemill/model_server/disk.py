@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -38,12 +39,15 @@ class StateDirectory:
         self.bundles = root / "bundles"
         self.models = root / "models"
         self.ledger = root / "ledger"
+        self.temporary = root / "temporary"
         self.snapshot_file = root / "snapshot.json"
         self.serving_file = root / "serving.json"
         for folder in (root, self.bundles, self.models):
             own_folder(folder)
         root.chmod(0o700)
         self._lock = self._locked()
+        shutil.rmtree(self.temporary, ignore_errors=True)  # of the models of a server that was killed
+        self.temporary.mkdir(mode=0o700)
 
     def server_id(self) -> str:
         """The identity of the server that uses this folder, kept over restarts."""

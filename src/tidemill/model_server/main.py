@@ -30,7 +30,7 @@ from tidemill.model_server.models import ModelTable
 from tidemill.model_server.problems import install_inference_problems
 from tidemill.model_server.request_memory import RequestMemory, RequestMemoryMiddleware
 from tidemill.model_server.runtimes.base import Runtime
-from tidemill.model_server.runtimes.child import ChildRuntime, ModelOrder
+from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
 from tidemill.model_server.runtimes.inprocess import InProcessRuntime, ModelThreads
 from tidemill.model_server.slots import Heir, Slots
 from tidemill.model_server.sync.bundles import BundleCache
@@ -39,6 +39,7 @@ from tidemill.model_server.sync.loader import Loader
 from tidemill.model_server.sync.synchronizer import LedgerFigures, Synchronizer
 from tidemill.model_server.transports import described, invocations, records
 from tidemill.model_server.transports.server import Serving
+from tidemill.sandbox.confinement import protect_process
 from tidemill.schemas.serving import DeploymentSpec, SegmentReceipt
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
@@ -57,10 +58,11 @@ _LAST_SHIPMENT_SECONDS = 3.0
 class ModelServer:
     """All parts of one model server; `running` starts and stops them in order."""
 
-    def __init__(self, settings: ModelServerSettings, environment: str) -> None:
+    def __init__(self, settings: ModelServerSettings, environment: str, allow_unconfined: bool = False) -> None:
         if settings.key is None:
             raise Invalid("key_missing", "The model server needs a key with the scope serving: MODEL_SERVER__KEY.")
         self._settings, self._environment = settings, environment
+        self._allow_unconfined = allow_unconfined
         self.registry: CollectorRegistry = create_registry()
         self._metrics = ServingMetrics(self.registry)
         self._control_plane = ControlPlane(settings.api_url, settings.key.get_secret_value())
@@ -143,10 +145,19 @@ class ModelServer:
         types = {column.name: column.type for column in columns_of(spec.signature)}
         if spec.flavor == PYFUNC:
             order = ModelOrder(
-                directory, spec.flavor, types, self._settings.predict_timeout_seconds, runs_code=spec.runs_code
+                directory, spec.flavor, types, self._settings.predict_timeout_seconds, spec.runs_code, self._box()
             )
             return await ChildRuntime.load(order)
         return await InProcessRuntime.load(directory, spec.flavor, types, self._threads)
+
+    def _box(self) -> ModelBox:
+        settings = self._settings
+        return ModelBox(
+            allow_unconfined=self._allow_unconfined,
+            memory_bytes=settings.model_memory_bytes,
+            disk_bytes=settings.model_disk_bytes,
+            temporary=self._state.temporary,
+        )
 
     def _remember_served(self, specs: list[DeploymentSpec]) -> None:
         self._synchronizer.remember_served(specs)
@@ -223,11 +234,13 @@ def create_app(server: ModelServer, settings: Settings) -> FastAPI:
 
 def build(settings: Settings) -> FastAPI:
     """The model server as an ASGI application. Must be called in the process, not yet in the loop, that runs it."""
-    return create_app(ModelServer(settings.model_server, settings.environment), settings)
+    own = settings.model_server
+    return create_app(ModelServer(own, settings.environment, settings.sandbox.allow_unconfined), settings)
 
 
 def main() -> None:
     close_to_others()
+    protect_process()
     settings = settings_or_exit()
     configure_logging("model-server", settings.environment, settings.log_level)
     own = settings.model_server

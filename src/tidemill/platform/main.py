@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from tidemill.kit.own_files import close_to_others, resolved
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports, is_loopback
 from tidemill.platform.supervisor import Started, platform
+from tidemill.sandbox.confinement import protect_process
 from tidemill.settings.sources import settings_or_exit
 
 _OPEN_HOST = (
@@ -52,7 +54,7 @@ class ConsoleObserver:
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913, PLR0917 - the options of a command
     data_dir: Annotated[
         Path, typer.Option(envvar="TIDEMILL_DATA_DIR", help="Folder that holds everything; made when absent.")
     ] = Path("tidemill-data"),
@@ -63,12 +65,17 @@ def up(
     model_server_port: Annotated[int, _port("the model server")] = 8001,
     worker_port: Annotated[int, _port("the worker's metrics")] = 8002,
     mlflow_port: Annotated[int, _port("MLflow")] = 5000,
+    allow_unconfined: Annotated[
+        bool, typer.Option(help="Run models that bring code of their own also where this machine cannot confine them.")
+    ] = False,
 ) -> None:
     """Start PostgreSQL, MLflow, the api, a model server and a worker on this machine, and stay until stopped.
 
     Says ``ready`` when a prediction could be served. Ctrl-C or SIGTERM stops everything cleanly.
     """
     close_to_others()
+    if allow_unconfined:
+        os.environ["TIDEMILL_SANDBOX__ALLOW_UNCONFINED"] = "true"  # every process that is started inherits it
     settings_or_exit()  # before anything starts: every process of ours would refuse what is wrong with them
     configure_logging("up", "local", "warning")
     ports = Ports(api_port, model_server_port, worker_port, mlflow_port)
@@ -117,6 +124,7 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
 
 
 def main() -> None:
+    protect_process()
     try:
         app(prog_name="tidemill up")
     except TidemillError as error:

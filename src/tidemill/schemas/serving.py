@@ -1,7 +1,7 @@
 """What api and model server tell each other."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -78,6 +78,8 @@ class ServerReport(Reply):
     """Last use of each key since the last report."""
     ledger_waiting_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
     ledger_rejected_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    sandbox: Literal["full", "partial", "none"] | None = None
+    """How far it can confine models that bring code of their own; None from one that does not say."""
 
 
 class Acknowledged(Reply):

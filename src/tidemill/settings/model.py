@@ -149,6 +149,10 @@ class ModelServerSettings(Section):
     """Wait for the disk (fdatasync) before a prediction is answered."""
     threads: PositiveInt = 1
     """Threads that run models side by side."""
+    model_memory_bytes: PositiveInt = 4 * 2**30
+    """Most resident memory of a foreign model's own process; above it the process is replaced."""
+    model_disk_bytes: PositiveInt = 2**30
+    """Most that such a process may write to its own temporary directory."""
 
 
 class WorkerSettings(Section):
@@ -164,6 +168,8 @@ class WorkerSettings(Section):
     """Jobs run beside those, of every kind but trainings, so that a push does not wait until a training ends."""
     memory_limit_bytes: PositiveInt = 4 * 2**30
     """Most resident memory of one job's child processes together; above it the job fails."""
+    disk_limit_bytes: PositiveInt = 100 * 2**30
+    """Most that one job's child may write to disk, and never more than half of what is free when it starts."""
     cpu_threads: PositiveInt = 2
     """Threads each computing child may use."""
     report_rows: Annotated[int, Field(ge=1000)] = 1_000_000
@@ -184,6 +190,12 @@ class WorkerSettings(Section):
     """Time a computing child has to end after SIGTERM before it is killed."""
     database_patience_seconds: Seconds = 40
     """A worker without PostgreSQL for this long exits, so that its supervisor starts it afresh."""
+
+
+class SandboxSettings(Section):
+    allow_unconfined: bool = False
+    """Run models that bring code of their own also where the kernel cannot confine them (Linux before 6.12, others):
+    such code can then read whatever the worker and the model server can."""
 
 
 class RetentionSettings(Section):
@@ -270,6 +282,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     worker: WorkerSettings = WorkerSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     retention: RetentionSettings = RetentionSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     edge: EdgeSettings = EdgeSettings()

@@ -31,6 +31,7 @@ from tidemill.jobs.runner import Runner
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others
+from tidemill.sandbox.confinement import Kernel, protect_process
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import settings_or_exit
 from tidemill.tracing.setup import tracing
@@ -48,6 +49,7 @@ _LAST_MOMENTS_SECONDS = 2
 
 def main() -> None:
     close_to_others()
+    protect_process()
     settings = settings_or_exit()
     configure_logging("worker", settings.environment, settings.log_level)
     with tracing("worker", settings.environment):
@@ -97,6 +99,9 @@ async def _until_stopped(engine: JobEngine, runner: Runner, server: uvicorn.Serv
     working = asyncio.create_task(engine.run(), name="engine")
     serving = asyncio.create_task(server.serve(), name="http")
     watching = asyncio.create_task(_exit_without_database(runner), name="database watch")
+    kernel = Kernel.probe()
+    if kernel.level != "full":
+        log.warning("Computing children cannot be fully confined: this machine lacks %s", kernel.lacks)
     log.info("Worker started")
     await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
     in_order = working.done()

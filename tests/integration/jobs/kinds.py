@@ -1,6 +1,7 @@
 """Tasks of the tests."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,6 +9,7 @@ from sqlalchemy import text
 
 from tidemill.jobs.definition import Event, JobContext, Progress, TaskDefinition
 from tidemill.kit.errors import Unavailable
+from tidemill.sandbox.policy import Reach
 
 ENTRIES = "tests.integration.jobs.entries"
 
@@ -26,7 +28,8 @@ async def _compute(context: JobContext, payload: Payload) -> dict[str, Any]:
     async def keep(event: Event) -> None:
         events.append(event)
 
-    result = await context.compute(f"{ENTRIES}:{payload.entry}", payload.model_dump(), keep)
+    reach = Reach(write=(Path(payload.file).parent,) if payload.file else ())
+    result = await context.compute(f"{ENTRIES}:{payload.entry}", payload.model_dump(), reach, keep)
     return result | {"events": events, "attempt": context.attempt}
 
 

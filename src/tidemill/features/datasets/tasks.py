@@ -16,10 +16,12 @@ from tidemill.features.datasets.kinds import COLLECT, INGEST, CollectPayload, In
 from tidemill.features.datasets.service import Ingested
 from tidemill.features.datasets.states import VersionState
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
+from tidemill.jobs.returned import returned_file
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.hashing import sha256_of_json
+from tidemill.sandbox.policy import Reach
 
 _ENTRY = "tidemill.training.ingest.lean:normalise"
 _ROUNDS = 3
@@ -69,27 +71,28 @@ async def _normalise(
         "options": version.options,
         "contract": contract,
     }
-    result = await ctx.compute(_ENTRY, request)
+    result = await ctx.compute(_ENTRY, request, Reach(read=(raw,), write=(output,)))
     for warning in result["warnings"]:
         await ctx.log("warning", warning)
     await ctx.progress(Progress("storing"))
     return Ingested(
         table_schema={"columns": result["columns"]},
         row_count=result["row_count"],
-        parts=await _store_parts(ctx.services.store, result["parts"]),
+        parts=await _store_parts(ctx.services.store, result["parts"], output),
         profile=result["profile"],
         source=result["source"],
         warnings=result["warnings"],
     )
 
 
-async def _store_parts(store: ObjectStore, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _store_parts(store: ObjectStore, parts: list[dict[str, Any]], output: Path) -> list[dict[str, Any]]:
     """Always written, even if the same bytes lie there: a young object is no orphan to the collector."""
     digest = sha256_of_json([part["sha256"] for part in parts])
     stored = []
     for index, part in enumerate(parts):
         key = part_key(digest, index)
-        await store.upload(key, Path(part["path"]))
+        path = await asyncio.to_thread(returned_file, part["path"], output, part["sha256"], part["size_bytes"])
+        await store.upload(key, path)
         stored.append({"key": key, **{name: part[name] for name in ("sha256", "size_bytes", "row_count")}})
     return stored
 

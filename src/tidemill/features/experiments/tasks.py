@@ -18,7 +18,9 @@ from tidemill.features.experiments import service
 from tidemill.features.experiments.kinds import TRAIN, TrainPayload
 from tidemill.features.experiments.service import Found
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
+from tidemill.jobs.returned import returned_file
 from tidemill.kit.hashing import sha256_of_file
+from tidemill.sandbox.policy import Reach
 
 _ENTRY = "tidemill.training.entry:train"
 _GIT_TIMEOUT_SECONDS = 5
@@ -44,7 +46,9 @@ async def _compute(context: JobContext, run: Run, folder: Path) -> Found:
         version = await datasets.get_by_id(session, run.dataset_version_id)
     parts = await datasets.download_parts(context.services.store, version, folder / "parts")
     output = folder / "output"
-    result = await context.compute(_ENTRY, await _order(context, run, parts, output))
+    order = await _order(context, run, parts, output)
+    reach = Reach(read=(folder / "parts",), write=(output,), addresses=(order["study_url"], order["mlflow"]["url"]))
+    result = await context.compute(_ENTRY, order, reach)
     await context.progress(Progress("uploading"))
     return await _upload(context.services.store, output, folder, result)
 
@@ -90,15 +94,16 @@ async def _upload(store: ObjectStore, output: Path, folder: Path, result: dict[s
     bundle = await asyncio.to_thread(pack_bundle, output / "model", folder / "bundle.tar")
     await store.upload(bundle_key(bundle.sha256), bundle.path)
     figures = []
-    for path in sorted((output / "figures").glob("*.png")):
+    for found in sorted((output / "figures").glob("*.png")):
+        path = returned_file(str(found), output)
         key = await _upload_as(store, "figures", path)
         figures.append({"name": path.name, "key": key, "size_bytes": path.stat().st_size})
     return Found(
         result=result,
         bundle_sha256=bundle.sha256,
         bundle_size_bytes=bundle.size_bytes,
-        holdout_key=await _upload_as(store, "holdouts", output / "holdout.parquet"),
-        report_key=await _upload_as(store, "reports", output / "report.json"),
+        holdout_key=await _upload_as(store, "holdouts", returned_file(str(output / "holdout.parquet"), output)),
+        report_key=await _upload_as(store, "reports", returned_file(str(output / "report.json"), output)),
         figures=figures,
     )
 

@@ -14,6 +14,7 @@ from tidemill.features.deployments.service import SERVERS_ARE_GONE_AFTER
 from tidemill.features.health.findings import age_text, ok, problem, warning
 from tidemill.jobs import queries as jobs
 from tidemill.kit.clock import utc_now
+from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.health import CheckResult
 from tidemill.schemas.serving import ServerReport
 
@@ -100,6 +101,23 @@ async def check_ledger(sessions: SessionFactory) -> CheckResult:
     if waiting > _BACKLOG_WARNING_BYTES:
         return warning("ledger", f"{waiting} bytes wait to be shipped.", "Look at the model servers' logs.")
     return ok("ledger", f"{waiting} bytes wait to be shipped.")
+
+
+async def check_sandbox(sessions: SessionFactory, kernel: Kernel, allow_unconfined: bool) -> CheckResult:
+    """Of the api's own machine, where workers mostly run too, and of every model server, which reports it."""
+    weak = sum(report.sandbox not in {"full", None} for report in await _reports(sessions))
+    lacks = [f"this machine lacks {kernel.lacks}"] if kernel.level != "full" else []
+    lacks += [f"{weak} model servers cannot confine models"] if weak else []
+    if not lacks:
+        return ok("sandbox", "Computing children are confined: Landlock and seccomp.")
+    found = f"Computing children are not fully confined: {'; '.join(lacks)}."
+    if allow_unconfined:
+        return warning("sandbox", f"{found} Models with code of their own run anyway.", "Use Linux 6.12 or newer.")
+    return warning(
+        "sandbox",
+        f"{found} Models with code of their own are refused.",
+        "Use Linux 6.12; docs/sandbox.md.",
+    )
 
 
 async def _reports(sessions: SessionFactory) -> list[ServerReport]:

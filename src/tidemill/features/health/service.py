@@ -10,6 +10,7 @@ from tidemill.db.engine import SessionFactory
 from tidemill.features.health import database, machine, servers
 from tidemill.features.health.findings import problem
 from tidemill.kit.errors import TidemillError
+from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.health import CheckResult
 from tidemill.settings.model import Settings
 
@@ -45,6 +46,7 @@ def _checks(parts: Parts) -> dict[str, Callable[[], Awaitable[CheckResult]]]:
         "certificate": lambda: servers.check_certificate(settings.observability.tls_address),
         "disk": lambda: machine.check_disk(settings),
         "secrets": machine.check_secrets,
+        "sandbox": lambda: database.check_sandbox(sessions, Kernel.probe(), settings.sandbox.allow_unconfined),
     }
 
 

@@ -14,6 +14,7 @@ from tidemill.features.predictions.service import LedgerWindow
 from tidemill.features.registry import service as registry
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
 from tidemill.kit.errors import NotFound
+from tidemill.sandbox.policy import Reach
 from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
 
 _ENTRY = "tidemill.training.live_metrics:measure"
@@ -58,8 +59,8 @@ async def _measured(context: JobContext, order: ReportOrder) -> ReportContent:
         file = directory / "rows.ndjson"
         exported = await export_rows(context, window, file)
         models = await _models(context, exported.models)
-        totals = _totals(exported)
-        result = await context.compute(_ENTRY, {"rows": str(file), "models": models, "totals": totals})
+        request = {"rows": str(file), "models": models, "totals": _totals(exported)}
+        result = await context.compute(_ENTRY, request, Reach(read=(directory,)))
     await context.progress(Progress("matching feedback"))
     unmatched, all_seen = await count_unmatched(context.services.sessions, order.since, order.until)
     return _content(Measured.model_validate(result), exported, unmatched, all_seen)

@@ -43,5 +43,5 @@ async def _score(ctx: JobContext, first: ModelVersion, second: ModelVersion, wis
             "resamples": wish.resamples,
             "seed": wish.seed,
         }
-        found = await ctx.compute(_ENTRY, request)
+        found = await ctx.compute(_ENTRY, request, material.reach(first, second))
     return {**found, "holdout_of": host.number}

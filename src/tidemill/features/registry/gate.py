@@ -95,7 +95,7 @@ async def _weigh(ctx: JobContext, contest: Contest) -> Evidence:
             "seed": contest.policy.seed,
             "max_rows": contest.policy.max_rows,
         }
-        found = await ctx.compute(_ENTRY, request)
+        found = await ctx.compute(_ENTRY, request, material.reach(contest.challenger, contest.champion))
     checks = [*_stored_checks(contest.challenger), *map(Check.model_validate, found["checks"])]
     return Evidence(found["metric"], checks, [Comparison.model_validate(item) for item in found["comparisons"]])
 

@@ -1,5 +1,6 @@
 """Job ``registry.import``: register a model that MLflow holds, of whatever flavour."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from tidemill.features.registry.kinds import ImportPayload
 from tidemill.features.registry.material import Material
 from tidemill.features.registry.service import NewModelVersion
 from tidemill.jobs.definition import JobContext, Progress
+from tidemill.jobs.returned import returned_file
 from tidemill.kit.hashing import sha256_of_file
+from tidemill.sandbox.policy import Reach
 from tidemill.schemas.registry import ImportModel
 
 _ENTRY = "tidemill.training.adoption:adopt"
@@ -87,18 +90,20 @@ async def _adopt(ctx: JobContext, request: ImportModel, dataset_version_id: str 
             "allow_pickle": request.allow_pickle,
             "evaluation": evaluation,
         },
+        Reach(read=(folder,), write=(output,), foreign=request.allow_pickle),
     )
-    return Adopted(origin, found, dataset_version_id, await _upload(ctx, found))
+    return Adopted(origin, found, dataset_version_id, await _upload(ctx, found, output))
 
 
-async def _upload(ctx: JobContext, found: dict[str, Any]) -> str | None:
+async def _upload(ctx: JobContext, found: dict[str, Any], output: Path) -> str | None:
     """Bundle and holdout into the store, under their content's address; gives the holdout's key."""
     await ctx.progress(Progress("storing", message="Storing the bundle"))
     store, bundle = ctx.services.store, found["bundle"]
-    await store.upload(bundle_key(bundle["sha256"]), Path(bundle["path"]))
+    named, sha256, size_bytes = bundle["path"], bundle["sha256"], bundle["size_bytes"]
+    await store.upload(bundle_key(sha256), await asyncio.to_thread(returned_file, named, output, sha256, size_bytes))
     if "holdout" not in found:
         return None
-    path = Path(found["holdout"])
+    path = returned_file(found["holdout"], output)
     key = f"holdouts/{sha256_of_file(path)}.parquet"
     await store.upload(key, path)
     return key

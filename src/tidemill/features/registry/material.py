@@ -8,6 +8,7 @@ from tidemill.adapters.bundles import bundle_key
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import dataset_link
 from tidemill.jobs.definition import WorkerServices
+from tidemill.sandbox.policy import Reach
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Material:
             "dataset_version_id": version.dataset_version_id,
             "holdout": None if version.holdout_key is None else str(await self._object(version.holdout_key)),
         }
+
+    def reach(self, *versions: ModelVersion | None) -> Reach:
+        """Reads what was brought here. A version that needed somebody's permission may run code of its maker."""
+        foreign = any(version is not None and version.code_allowed_by is not None for version in versions)
+        return Reach(read=(self.folder,), foreign=foreign)
 
     async def parts(self, dataset_version_id: str | None) -> list[str]:
         """Local Parquet parts of a dataset version, in order; none without a dataset."""

@@ -14,6 +14,7 @@ from tidemill.features.retention import queries
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
 from tidemill.jobs.schedules import Schedule
 from tidemill.kit.clock import utc_now
+from tidemill.sandbox.policy import Reach
 
 _FORGET_STUDIES = "tidemill.training.studies:forget"
 _AT_ONCE = 1000
@@ -64,7 +65,8 @@ async def _forget_studies(ctx: JobContext, before: datetime) -> int:
         return 0
     database = ctx.services.settings.database
     url = (database.optuna_url or database.url).get_secret_value()
-    return int((await ctx.compute(_FORGET_STUDIES, {"study_url": url, "names": list(names)}))["forgotten"])
+    request = {"study_url": url, "names": list(names)}
+    return int((await ctx.compute(_FORGET_STUDIES, request, Reach(addresses=(url,))))["forgotten"])
 
 
 RETENTION = TaskDefinition("retention.run", "maintenance", RetentionPayload, run_retention, timeout_seconds=3600)

@@ -8,20 +8,27 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
-import sys
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable, from_record
+from tidemill.kit.errors import DeadlineExceeded, Invalid, NotFound, TidemillError, Unavailable
 from tidemill.kit.limits import MAX_ANSWER_BYTES
+from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
+from tidemill.model_server.runtimes.prints import log_prints
 from tidemill.model_server.validation import Columns
+from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
+from tidemill.sandbox.confinement import Kernel
+from tidemill.sandbox.guard import Bounds, disk_limit, excess
+from tidemill.sandbox.policy import Limits, Policy, Reach
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +38,21 @@ _MOST_WAITING = 256
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 15.0
 _STEADY_SECONDS = 30.0
-_KEPT_FROM_MODELS = ("TIDEMILL_", "AWS_", "PG")
-"""Variables whose names begin so hold our credentials and addresses, which are no business of a model's code."""
+_GUARD_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ModelBox:
+    """How a model's process is confined.
+
+    temporary: where each process gets a folder of its own, gone with it; None: below the system's.
+    """
+
+    kernel: Kernel = field(default_factory=Kernel.probe)
+    allow_unconfined: bool = False
+    memory_bytes: int = 4 * 2**30
+    disk_bytes: int = 2**30
+    temporary: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,7 @@ class ModelOrder:
     types: Mapping[str, str]
     timeout_seconds: float
     runs_code: bool = False
+    box: ModelBox = field(default_factory=ModelBox)
 
 
 @dataclass
@@ -52,6 +73,8 @@ class _Process:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     started_at: float
+    folder: Path
+    side: list[asyncio.Task[None]]
 
     async def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
         """Raises EOFError or OSError when the process is gone."""
@@ -62,15 +85,30 @@ class _Process:
     async def receive(self) -> dict[str, Any]:
         length = body_length(await self.reader.readexactly(HEADER_BYTES))
         if length > MAX_ANSWER_BYTES:
-            await self.end()  # it does not speak as our side of it would, and what it says now is not read
-            raise EOFError
-        return unpacked(await self.reader.readexactly(length))
+            raise await self._mistrusted()
+        try:
+            return unpacked(await self.reader.readexactly(length))
+        except ValueError:
+            raise await self._mistrusted() from None
+
+    async def _mistrusted(self) -> OSError:
+        """Code that is not ours can write to the socket what it likes; whoever did is replaced."""
+        log.error("A model's process sent what is no answer and is ended")
+        await self.end()
+        return OSError("no answer")
 
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.writer.close()
         await self.process.wait()
+        await self.clear()
+
+    async def clear(self) -> None:
+        """Leave nothing behind of a process that has ended."""
+        self.writer.close()
+        for task in self.side:
+            task.cancel()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class ChildRuntime:
@@ -86,7 +124,11 @@ class ChildRuntime:
 
     @staticmethod
     async def load(order: ModelOrder) -> "ChildRuntime":
-        """Start the process and load the model in it. Raises what loading raised there."""
+        """Start the process and load the model in it. Raises what loading raised there.
+
+        Raises Unsupported where this machine cannot confine it and nobody has allowed that.
+        """
+        refuse_foreign_code(order.box.kernel, order.box.allow_unconfined)
         runtime = ChildRuntime(order)
         first = await _start(order)
         runtime._process = first
@@ -110,10 +152,7 @@ class ChildRuntime:
             raise DeadlineExceeded("predict_timeout", "The model did not answer in time.") from None
         finally:
             self._waiting -= 1
-        if "error" in answer:
-            raise from_record(answer["error"])
-        classes = answer["classes"]
-        return ModelOutputs(answer["prediction"], answer["probabilities"], None if classes is None else tuple(classes))
+        return outputs_of(answer, len(next(iter(columns.values()), ())))
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -147,7 +186,7 @@ class ChildRuntime:
         while True:
             await process.process.wait()
             self._ready.clear()
-            process.writer.close()
+            await process.clear()
             pause = _FIRST_PAUSE_SECONDS if time.monotonic() - process.started_at > _STEADY_SECONDS else pause
             log.warning("A model's process ended and is replaced", extra={"status": process.process.returncode})
             while True:
@@ -166,14 +205,17 @@ class ChildRuntime:
 
 async def _start(order: ModelOrder) -> _Process:
     ours, theirs = socket.socketpair()
+    folder = Path(tempfile.mkdtemp(prefix="model-", dir=order.box.temporary))
     with theirs:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", _MODULE, str(theirs.fileno()), str(os.getpid()),
-            pass_fds=(theirs.fileno(),), start_new_session=True, env=_environment(),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            *command(_policy(order, folder), _MODULE, [str(theirs.fileno())]),
+            pass_fds=(theirs.fileno(),), start_new_session=True, cwd=folder, env=environment(folder, _threads(), False),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     reader, writer = await asyncio.open_unix_connection(sock=ours)
-    child = _Process(process, reader, writer, time.monotonic())
+    assert process.stderr is not None
+    side = [asyncio.create_task(log_prints(process.stderr)), asyncio.create_task(_guard(process, order.box, folder))]
+    child = _Process(process, reader, writer, time.monotonic(), folder, side)
     message = {
         "directory": str(order.directory),
         "flavor": order.flavor,
@@ -194,10 +236,32 @@ async def _start(order: ModelOrder) -> _Process:
         raise
     if "error" in answer:
         await child.end()
-        raise from_record(answer["error"])
+        raise error_of(answer, (Invalid, NotFound))
     return child
 
 
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_KEPT_FROM_MODELS)}
-    return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+def _policy(order: ModelOrder, folder: Path) -> Policy:
+    """A model reads its own files and Python's, writes to its own folder, and talks to nobody but this process."""
+    box = order.box
+    limits = Limits.of_memory(box.memory_bytes, disk_limit(folder, box.disk_bytes))
+    strict = box.kernel.level == "full"
+    return policy_of(_MODULE, Reach(read=(order.directory.absolute(),), foreign=True), (folder,), limits, strict)
+
+
+def _threads() -> int:
+    """As this process was told, else one for each core."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) else os.cpu_count() or 1
+
+
+async def _guard(process: asyncio.subprocess.Process, box: ModelBox, folder: Path) -> None:
+    """End a process that takes too much; its keeper replaces it."""
+    bounds = Bounds(box.memory_bytes, disk_limit(folder, box.disk_bytes), (folder,))
+    while process.returncode is None:
+        found = await asyncio.to_thread(excess, process.pid, bounds)
+        if found is not None:
+            log.error("A model's process took too much and is ended", extra={"reason": found.code})
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return
+        await asyncio.sleep(_GUARD_POLL_SECONDS)

@@ -1,11 +1,9 @@
-"""A model's own process: ``python -m tidemill.model_server.runtimes.child_main FD PARENT_PID``.
+"""A model's own process: ``python -m tidemill.sandbox.launch ... tidemill.model_server.runtimes.child_main FD``.
 
-Loads one model and answers one request after another over a socket. Ends when the model server is gone.
+It is confined before this module is imported (`tidemill.sandbox`). Loads one model and answers one request after
+another over a socket. Ends when the model server is gone.
 """
 
-import ctypes
-import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -17,14 +15,9 @@ from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.model_server.runtimes.frames import build_frame, plain_outputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
+    descriptor = int(sys.argv[1])
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as incoming:
         _serve(channel, incoming)
 

@@ -18,5 +18,8 @@ def body_length(header: bytes) -> int:
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
-    message: dict[str, Any] = orjson.loads(body)
+    """Raises ValueError for what is no message."""
+    message = orjson.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("a message is an object")  # noqa: TRY004 - as for every other text that is no message
     return message

@@ -16,6 +16,7 @@ from tidemill.model_server.access import KeyRing
 from tidemill.model_server.disk import StateDirectory, write_atomically
 from tidemill.model_server.sync.control_plane import ControlPlane
 from tidemill.model_server.sync.loader import Loader, Wanted
+from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.serving import DeploymentSpec, ServerReport, Snapshot
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,7 @@ class Synchronizer:
             keys_used=used,
             ledger_waiting_bytes=self._ledger.waiting_bytes(),
             ledger_rejected_rows=self._ledger.rejected_rows(),
+            sandbox=Kernel.probe().level,
         )
         try:
             await self._api.report(report)

@@ -1,0 +1,70 @@
+"""What a computing child may say to its worker. It may have run code that is not ours, so each line is looked at."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tidemill.kit.errors import Invalid
+
+Message = dict[str, Any]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Progress(_Said):
+    type: Literal["progress"]
+    stage: str
+    done: float
+    total: float | None
+    message: str
+    best: Annotated[float | None, Field(allow_inf_nan=False)]
+    metric: str | None
+
+
+class _Log(_Said):
+    type: Literal["log"]
+    level: str
+    message: str
+
+
+class _Event(_Said):
+    type: Literal["event"]
+    fields: dict[str, Any]
+
+
+class _Result(_Said):
+    type: Literal["result"]
+    result: dict[str, Any] | None
+
+
+class _Problem(_Said):
+    pointer: str
+    code: str
+    detail: str
+
+
+class _Error(_Said):
+    kind: str
+    code: str
+    detail: str
+    problems: list[_Problem]
+
+
+class _Failed(_Said):
+    type: Literal["error"]
+    error: _Error
+
+
+_MESSAGE: TypeAdapter[_Progress | _Log | _Event | _Result | _Failed] = TypeAdapter(
+    Annotated[_Progress | _Log | _Event | _Result | _Failed, Field(discriminator="type")]
+)
+
+
+def read_message(line: bytes) -> Message:
+    """One line of a child. Raises Invalid for anything that ours does not say."""
+    try:
+        return _MESSAGE.validate_json(line).model_dump()
+    except ValidationError:
+        raise Invalid("compute_message_malformed", "The computation said something that is no message.") from None

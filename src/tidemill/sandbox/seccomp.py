@@ -1,0 +1,190 @@
+"""Seccomp: system calls that a computing child has no use for are refused by the kernel before they do anything.
+
+Landlock is the list of what may be opened; this keeps away what Landlock does not look at: sockets, other processes,
+changes to modes and owners, and the parts of the kernel where holes are found most often.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tidemill.sandbox.policy import Network
+from tidemill.sandbox.syscalls import MACHINES, Machine
+
+_PR_GET_SECCOMP, _PR_SET_SECCOMP, _MODE_FILTER = 21, 22, 2
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _AND, _RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_ALLOWED, _REFUSED, _KILLED = 0x7FFF0000, 0x00050000, 0x80000000
+_WORD = 0xFFFFFFFF
+
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_TYPE_OF_SOCKET, _STREAM, _DATAGRAM = 0xF, 1, 2
+_FAST_OPEN = 0x20000000
+_CLONE_THREAD = 0x00010000
+_CLONE_NAMESPACES = 0x7E020080
+_PARENT_DEATH_SIGNAL = 1
+_INVALID_PERSONALITY = 0xFFFFFFFF
+
+_EVERY_SOCKET = ("accept", "accept4", "bind", "listen")
+_SENDING = ("sendmsg", "sendmmsg")
+_WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat")
+"""Answered with success and not done: Landlock does not look at them, and honest code that copies a file makes them."""
+_HAS_RULES = frozenset({
+    "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setparam",
+    "sched_setscheduler", "sched_setaffinity", "sched_setattr", "setpriority", "socket", "socketpair", "connect",
+    "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3", "setxattr", "lsetxattr", "fsetxattr",
+    *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Of the lower half of an argument, unless ``upper``: does it equal ``value`` under ``mask``?"""
+
+    argument: int
+    value: int
+    mask: int = _WORD
+    upper: bool = False
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Answer ``call`` with ``error``: always, if an argument is ``if_equal``, or if none of ``unless_equal`` holds."""
+
+    call: str
+    error: int = errno.EPERM
+    if_equal: _Test | None = None
+    unless_equal: tuple[_Test, ...] = ()
+
+
+def machine() -> Machine | None:
+    """What is known of this one, None where the filter cannot be made."""
+    return MACHINES.get(platform.machine())
+
+
+def is_available() -> bool:
+    if machine() is None:
+        return False
+    try:
+        return int(ctypes.CDLL(None, use_errno=True).prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)) >= 0
+    except (OSError, AttributeError):
+        return False
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def install(network: Network | None) -> None:
+    """Filter the calling thread and all that it starts. Needs no_new_privs; raises OSError if the kernel refuses.
+
+    The kernel has no way to take a filter off, and further ones can only refuse more.
+    """
+    found = machine()
+    if found is None:
+        raise OSError(errno.ENOSYS, "no filter is known for this machine")
+    code = program(found, network, os.getpid())
+    loaded = _Program(len(code) // 8, code)
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(loaded), 0, 0):
+        raise OSError(ctypes.get_errno(), "seccomp was refused")
+
+
+def program(known: Machine, network: Network | None, process_id: int) -> bytes:
+    """The filter as the kernel's classic BPF: pure, so that it can be looked at for machines that are not here."""
+    code = _load(_ARCHITECTURE)
+    code += _step(_JUMP_EQUAL, known.audit, 1, 0) + _step(_RETURN, _KILLED)
+    code += _load(_NUMBER)
+    # Also the second numbering of x86-64 (x32), whose numbers lie far above.
+    code += _step(_JUMP_GREATER, known.newest, 0, 1) + _refuse(errno.ENOSYS)
+    for rule in _rules(known, network, process_id):
+        if rule.call in known.numbers:
+            code += _compiled(rule, known.numbers[rule.call])
+    return code + _step(_RETURN, _ALLOWED)
+
+
+def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator[_Rule]:
+    yield from (_Rule(call) for call in known.numbers if call not in _HAS_RULES)
+    yield from (_Rule(call, 0) for call in _WITHOUT_EFFECT)
+    yield from (_Rule(call, errno.EOPNOTSUPP) for call in ("setxattr", "lsetxattr", "fsetxattr"))
+    yield _Rule("clone3", errno.ENOSYS)  # its flags cannot be seen; the C library then asks by clone
+    yield _Rule("clone", unless_equal=(_Test(0, _CLONE_THREAD, _CLONE_THREAD),))
+    for flag in (1 << bit for bit in range(32) if _CLONE_NAMESPACES >> bit & 1):
+        yield _Rule("clone", if_equal=_Test(0, flag, flag))
+    yield from _of_processes(process_id)
+    yield from _of_sockets(network)
+    yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
+    yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))
+    for request in (8, 10, 15):  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file
+        yield _Rule("fcntl", if_equal=_Test(1, request))
+    for request in (0x5412, 0x541C, 0x8901, 0x8902):  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
+        yield _Rule("ioctl", if_equal=_Test(1, request))
+
+
+def _of_processes(process_id: int) -> Iterator[_Rule]:
+    """Signals, limits and priorities of this process only."""
+    own = (_Test(0, process_id), _Test(0, 0))
+    yield _Rule("kill", unless_equal=(*own, _Test(0, -process_id & _WORD)))
+    yield _Rule("tgkill", unless_equal=own)
+    yield _Rule("rt_sigqueueinfo", unless_equal=own)
+    yield _Rule("rt_tgsigqueueinfo", unless_equal=own)
+    yield _Rule("prlimit64", unless_equal=own)
+    for upper in (False, True):  # limits may be asked for, not set: the superuser could raise them again
+        yield _Rule("prlimit64", unless_equal=(_Test(2, 0, upper=upper),))
+    for call in ("sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr"):
+        yield _Rule(call, unless_equal=own)
+    yield _Rule("setpriority", unless_equal=(_Test(1, 0),))
+
+
+def _of_sockets(network: Network | None) -> Iterator[_Rule]:
+    """A connected pair is allowed always; event loops wake themselves by one."""
+    yield from (_Rule(call) for call in _EVERY_SOCKET)
+    yield _Rule("socketpair", unless_equal=(_Test(1, _STREAM, _TYPE_OF_SOCKET),))
+    if network is None:
+        yield from (_Rule(call) for call in ("socket", "connect", *_SENDING))
+        yield _Rule("sendto", unless_equal=(_Test(4, 0),))  # an address would name somebody else's socket
+        yield _Rule("sendto", unless_equal=(_Test(4, 0, upper=True),))
+        return
+    families: tuple[int, ...] = (_AF_INET, _AF_INET6) if network.internet or network.names else ()
+    families += (_AF_UNIX,) if network.unix else ()
+    yield _Rule("socket", errno.EAFNOSUPPORT, unless_equal=tuple(_Test(0, family) for family in families))
+    types = (_STREAM, _DATAGRAM) if network.names else (_STREAM,)
+    yield _Rule("socket", unless_equal=tuple(_Test(1, kind, _TYPE_OF_SOCKET) for kind in types))
+    # Landlock watches connections, not what a first packet brings with it (TCP Fast Open).
+    for call, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        yield _Rule(call, if_equal=_Test(flags, _FAST_OPEN, _FAST_OPEN))
+
+
+def _compiled(rule: _Rule, number: int) -> bytes:
+    """Beginning and ending with the call's number loaded."""
+    refuse = _refuse(rule.error)
+    if rule.if_equal is not None:
+        body = _comparing(rule.if_equal, 0, 1) + refuse + _load(_NUMBER)
+    elif rule.unless_equal:
+        body = refuse + _load(_NUMBER)
+        for test in reversed(rule.unless_equal):
+            body = _comparing(test, len(body) // 8 - 1, 0) + body
+    else:
+        body = refuse
+    return _step(_JUMP_EQUAL, number, 0, len(body) // 8) + body
+
+
+def _comparing(test: _Test, when_equal: int, otherwise: int) -> bytes:
+    loading = _load(_ARGUMENTS + 8 * test.argument + (4 if test.upper else 0))
+    masking = b"" if test.mask == _WORD else _step(_AND, test.mask)
+    return loading + masking + _step(_JUMP_EQUAL, test.value, when_equal, otherwise)
+
+
+def _refuse(error: int) -> bytes:
+    return _step(_RETURN, _REFUSED | error)
+
+
+def _load(offset: int) -> bytes:
+    return _step(_LOAD, offset)
+
+
+def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("<HBBI", code, if_true, if_false, value)

@@ -1,0 +1,212 @@
+"""What a hostile model tries. Stands alone: it is run as a compute function, and copied into a model as its code."""
+
+# It asks the kernel as directly as it can, and takes any answer.
+# ruff: noqa: BLE001, PLC0415, PTH101, PTH108, PTH116, PTH123, PTH208, PTH211, SIM115
+
+import ctypes
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DONE = "done"
+_PTRACE_ATTACH = 16
+_X86 = os.uname().machine == "x86_64"
+
+
+def attack(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """Each attempt by name, with ``done`` or the name of the error that stopped it."""
+    return {name: _outcome(attempt) for name, attempt in _attempts(request).items()}
+
+
+def _outcome(attempt: Callable[[], Any]) -> str:
+    try:
+        found = attempt()
+    except BaseException as error:
+        return type(error).__name__
+    return DONE if found is None or found else "nothing"
+
+
+def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+    parent = os.getppid()
+    reading = {f"read {path}": lambda path=path: Path(path).read_bytes() for path in request["secrets"]}
+    listing = {f"list {path}": lambda path=path: os.listdir(path) for path in request["folders"]}
+    writing = {
+        f"write {path}": lambda path=path: (Path(path) / "planted").write_text("x") for path in request["folders"]
+    }
+    return {
+        **reading,
+        **listing,
+        **writing,
+        "read /etc/passwd": lambda: Path("/etc/passwd").read_bytes(),
+        "environment of the parent": lambda: Path(f"/proc/{parent}/environ").read_bytes(),
+        "memory of the parent": lambda: open(f"/proc/{parent}/mem", "rb"),
+        "maps of the parent": lambda: Path(f"/proc/{parent}/maps").read_bytes(),
+        "command line of the parent": lambda: Path(f"/proc/{parent}/cmdline").read_bytes(),
+        "files of the parent": lambda: os.listdir(f"/proc/{parent}/fd"),
+        "own environment": lambda: _secrets_in(dict(os.environ)) or None if _secrets_in(dict(os.environ)) else False,
+        "change the mode of a secret": lambda: _changed_mode(request["secrets"][0]),
+        "link to a secret": lambda: os.link(request["secrets"][0], "hard-link"),
+        "symbolic link": lambda: os.symlink(request["secrets"][0], "soft-link"),
+        "remove a secret": lambda: os.unlink(request["secrets"][0]),
+        **_on_others(request, parent),
+        **_on_the_kernel(),
+    }
+
+
+def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], Any]]:
+    return {
+        "connect by TCP": lambda: socket.create_connection(("127.0.0.1", request["port"]), 5),
+        "listen": lambda: socket.create_server(("127.0.0.1", 0)),
+        "connect to a socket file": lambda: _connect_unix(request["socket"]),
+        "send to a socket file": lambda: _send_unix(request["datagrams"]),
+        "send from a pair": lambda: _send_from_pair(request["datagrams"]),
+        "look at the parent by ptrace": lambda: _call("ptrace", _PTRACE_ATTACH, parent),
+        "read the parent's memory": lambda: _read_memory(parent),
+        "signal the parent": lambda: os.kill(parent, 0),
+        "signal everybody": lambda: os.kill(-1, 0),
+        "limit the parent": lambda: _limit(parent),
+        "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+        "pin the parent": lambda: os.sched_setaffinity(parent, {0}),
+        "descriptor of the parent": lambda: os.pidfd_open(parent),
+    }
+
+
+def _on_the_kernel() -> dict[str, Callable[[], Any]]:
+    return {
+        "fork": _fork,
+        "run a program": lambda: subprocess.run(["/bin/true"], check=True),
+        "become a program": lambda: os.execv("/bin/true", ["true"]),
+        "leave the session": os.setsid,
+        "outlive the parent": lambda: _call("prctl", 1, 0),
+        "new user namespace": lambda: _call("unshare", 0x10000000),
+        "mount": lambda: _call("mount", b"none", b"/", b"tmpfs", 0, None),
+        "change the root": lambda: os.chroot("/"),
+        "io_uring": lambda: _syscall(425, 1, ctypes.create_string_buffer(256)),
+        "bpf": lambda: _syscall(321 if _X86 else 280, 0, ctypes.create_string_buffer(128), 128),
+        "keyring": lambda: _syscall(250 if _X86 else 219, 0, -3, 0, 0, 0),
+        "a call from the future": lambda: _syscall(999),
+        "shared memory": lambda: _call("shmget", 0, 4096, 0o1600),
+        "memory as a file": lambda: os.memfd_create("x"),
+        "fill the disk": lambda: _fill(Path("large")),
+        "all memory": lambda: bytearray(200 << 30),
+        "raise a limit": _raise_limit,
+    }
+
+
+def honest(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """What honest code does must work: temporary files, threads, pairs of sockets, its own process, errors."""
+    scratch = Path("folder")
+    scratch.mkdir()
+    (scratch / "file").write_text("text")
+    (scratch / "file").rename("renamed")
+    Path("renamed").chmod(0o600)
+    scratch.rmdir()
+    answers: list[int] = []
+    thread = threading.Thread(target=answers.append, args=(1,))
+    thread.start()
+    thread.join()
+    one, other = socket.socketpair()
+    one.sendall(b"x")
+    with Path("/proc/self/status").open() as status, Path("/dev/null").open("w") as nowhere:
+        nowhere.write(status.readline())
+    os.kill(os.getpid(), 0)
+    return {"text": Path("renamed").read_text(), "threads": answers, "socket": other.recv(1).decode()}
+
+
+def fill_with_files(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """Each file below the limit of one."""
+    for number in range(10**9):
+        Path(f"file-{number}").write_bytes(bytes(2**20))
+    return {}
+
+
+def fill_deleted(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    held = []
+    while True:
+        file = Path("gone").open("wb")
+        Path("gone").unlink()
+        file.write(bytes(2**20))
+        file.flush()
+        held.append(file)
+
+
+def name_a_secret(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    return {"path": request["secrets"][0]}
+
+
+def speak_nonsense(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    os.write(int(sys.argv[1]), request["line"].encode() + b"\n")
+    return {}
+
+
+def _secrets_in(environment: dict[str, str]) -> list[str]:
+    return [name for name in environment if name.startswith(("TIDEMILL_", "AWS_", "PG", "SECRET"))]
+
+
+def _changed_mode(path: str) -> bool:
+    before = os.stat(path).st_mode
+    os.chmod(path, 0o666)
+    return os.stat(path).st_mode != before
+
+
+def _connect_unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+
+def _send_unix(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", path)
+
+
+def _send_from_pair(path: str) -> None:
+    one, _other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.sendto(b"x", path)
+
+
+def _fork() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _limit(process: int) -> None:
+    import resource
+
+    resource.prlimit(process, resource.RLIMIT_CPU)
+
+
+def _raise_limit() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:
+        _fill(Path("larger"))
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb") as out:
+        for _ in range(1 << 12):
+            out.write(bytes(1 << 20))
+            out.flush()
+
+
+def _read_memory(process: int) -> None:
+    number = 310 if _X86 else 270
+    _syscall(number, process, None, 0, None, 0, 0)
+
+
+def _call(name: str, *arguments: Any) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) == -1:
+        raise OSError(ctypes.get_errno(), name)
+
+
+def _syscall(number: int, *arguments: Any) -> None:
+    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) == -1:
+        raise OSError(ctypes.get_errno(), str(number))

@@ -1,0 +1,188 @@
+"""A hostile model, in a worker's child and in a model server: it gets nowhere, and an honest one notices nothing."""
+
+import json
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.sandbox import attacks
+from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement
+from tidemill.jobs.lease import Lease, lease_clock
+from tidemill.jobs.messages import Message
+from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
+from tidemill.sandbox.confinement import Kernel
+from tidemill.sandbox.policy import NOTHING, Reach
+from tidemill.settings.model import SandboxSettings, WorkerSettings
+
+ENTRIES = attacks.__name__
+OLD = Kernel(landlock_abi=3, has_seccomp=True)
+NEW = Kernel.probe()
+
+pytestmark = pytest.mark.skipif(NEW.level != "full", reason="this kernel has no Landlock of ABI 6: Linux 6.12")
+
+HARMLESS = {"send from a pair", "change the mode of a secret"}
+"""Answered in another way than by an error; the test looks at what became of them."""
+
+
+@pytest.fixture
+def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What a platform keeps beside a model, and servers that wait for somebody."""
+    for name in ("TIDEMILL_DATABASE__URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "SECRET_OF_THE_OPERATOR"):
+        monkeypatch.setenv(name, "hunter2")
+    data = tmp_path / "data"
+    places = ("keys/admin.key", "keys/serving.key", "model-server/ledger/1.wal", "model-server/models/other/MLmodel",
+              "objects/bundles/other.tar", "scratch/worker-1/other/raw")  # fmt: skip
+    for place in places:
+        (data / place).parent.mkdir(parents=True, exist_ok=True)
+        (data / place).write_text("hunter2")
+        (data / place).chmod(0o600)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+    ):
+        unix.bind(str(data / "s"))
+        unix.listen()
+        datagrams.bind(str(data / "d"))
+        datagrams.setblocking(False)
+        yield {
+            "secrets": [str(data / place) for place in places],
+            "folders": sorted({str((data / place).parent) for place in places}),
+            "port": tcp.getsockname()[1],
+            "socket": str(data / "s"),
+            "datagrams": str(data / "d"),
+        }
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(1)
+    for place in places:
+        assert ((data / place).stat().st_mode & 0o777, (data / place).read_text()) == (0o600, "hunter2")
+
+
+async def compute(
+    folder: Path, entry: str, request: dict[str, Any], kernel: Kernel = NEW, allowed: bool = False,
+    reach: Reach = NOTHING, **limits: int,
+) -> dict[str, Any]:  # fmt: skip
+    async def ignore(_message: Message) -> None: ...
+
+    directory = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+    settings = WorkerSettings.model_validate({"disk_limit_bytes": 32 << 20, **limits})
+    order = ComputeOrder(f"{ENTRIES}:{entry}", request, None, directory, reach)
+    confinement = Confinement(kernel, SandboxSettings(allow_unconfined=allowed))
+    return await ComputeChild(order, settings, Lease(3600, lease_clock()), ignore, confinement).run()
+
+
+def check(outcomes: dict[str, str]) -> None:
+    done = {name for name, outcome in outcomes.items() if outcome == attacks.DONE}
+    assert done <= HARMLESS, sorted(done - HARMLESS)
+    assert len(outcomes) > 50
+
+
+async def test_foreign_code_in_a_worker_reaches_nothing(targets: dict[str, Any], tmp_path: Path) -> None:
+    check(await compute(tmp_path, "attack", targets, reach=Reach(foreign=True)))
+
+
+async def test_what_honest_code_does_works_in_the_sandbox(targets: dict[str, Any], tmp_path: Path) -> None:
+    assert await compute(tmp_path, "honest", targets) == {"text": "text", "threads": [1], "socket": "x"}
+
+
+@pytest.mark.parametrize("entry", ["fill_with_files", "fill_deleted"])
+async def test_a_child_that_fills_the_disk_with_many_files_is_ended(entry: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as ended:
+        await compute(tmp_path, entry, {})
+    assert ended.value.code == "disk_limit_exceeded"
+
+
+async def test_a_child_with_addresses_connects_to_these_and_to_no_other(
+    targets: dict[str, Any], tmp_path: Path
+) -> None:
+    reach = Reach(addresses=(f"http://127.0.0.1:{targets['port']}",))
+    outcomes = await compute(tmp_path, "attack", targets, reach=reach)
+    assert outcomes.pop("connect by TCP") == attacks.DONE
+    assert outcomes.pop("own environment") == attacks.DONE  # PostgreSQL's variables may be part of its address
+    check(outcomes)
+    other = await compute(tmp_path / "data", "attack", targets, reach=Reach(addresses=("http://127.0.0.1:9",)))
+    assert other["connect by TCP"] == "PermissionError"
+
+
+async def test_foreign_code_is_refused_where_it_cannot_be_confined_unless_that_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="allow-unconfined") as refused:
+        await compute(tmp_path, "honest", {}, OLD, reach=Reach(foreign=True))
+    assert refused.value.code == "sandbox_unavailable"
+    answer = await compute(tmp_path, "honest", {}, OLD, allowed=True, reach=Reach(foreign=True))
+    assert answer["text"] == "text"
+    box = ModelBox(kernel=OLD)
+    with pytest.raises(Unsupported):
+        await ChildRuntime.load(ModelOrder(tmp_path, "pyfunc", {}, 20, box))
+
+
+NO_MESSAGES = (
+    "nonsense", "[]", "{}", '{"type": "progress"}', '{"type": "result", "result": 7}', '{"type": "error", "error": {}}',
+    '{"type": "log", "level": 1, "message": []}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NO_MESSAGES)
+async def test_what_is_no_message_ends_the_job_with_an_error_of_its_own(line: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid) as ended:
+        await compute(tmp_path, "speak_nonsense", {"line": line})
+    assert ended.value.code == "compute_message_malformed"
+
+
+MLMODEL = """flavors:
+  python_function:
+    loader_module: hostile_model
+    code: code
+    python_version: 3.13.0
+"""
+MODEL = """
+import json, pathlib
+
+class Hostile:
+    def __init__(self, targets):
+        self.targets = targets
+        self.at_loading = attack(targets)
+
+    def predict(self, frame, params=None):
+        found = attack(self.targets) if frame["x"][0] else self.at_loading
+        return [json.dumps(found)] * len(frame)
+
+def _load_pyfunc(path):
+    return Hostile(json.loads((pathlib.Path(__file__).parent / "targets.json").read_text()))
+"""
+
+
+@pytest.fixture
+async def hostile(targets: dict[str, Any], tmp_path: Path) -> AsyncIterator[ChildRuntime]:
+    directory = tmp_path / "data/model-server/models/hostile"
+    (directory / "code").mkdir(parents=True)
+    (directory / "MLmodel").write_text(MLMODEL)
+    (directory / "code/targets.json").write_text(json.dumps(targets))
+    (directory / "code/hostile_model.py").write_text(Path(attacks.__file__).read_text() + MODEL)
+    targets["folders"].append(str(directory))
+    temporary = tmp_path / "data/model-server/temporary"
+    temporary.mkdir()
+    box = ModelBox(disk_bytes=32 << 20, temporary=temporary)
+    runtime = await ChildRuntime.load(ModelOrder(directory, "pyfunc", {"x": "double"}, 60, box))
+    yield runtime
+    await runtime.close()
+    assert not list(temporary.iterdir())
+
+
+async def test_a_hostile_model_in_a_model_server_reaches_nothing_while_loading_or_predicting(
+    hostile: ChildRuntime,
+) -> None:
+    for value in (0.0, 1.0):
+        check(json.loads((await hostile.predict({"x": [value]}, None)).prediction[0]))
+
+
+async def test_the_process_of_a_model_ends_with_its_server_and_leaves_nothing(hostile: ChildRuntime) -> None:
+    process_id = hostile.process_id
+    assert process_id is not None
+    assert Path(f"/proc/{process_id}/environ").read_bytes().count(b"hunter2") == 0
+    await hostile.close()
+    assert not Path(f"/proc/{process_id}").exists()
