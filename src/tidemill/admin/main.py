@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.admin import backups
+from tidemill.admin import backups, ledger
 from tidemill.admin.bucket import ensure_bucket
 from tidemill.admin.keys import KeyFile, adopt_key, refuse_weak_key
 from tidemill.auth.scopes import Scope
@@ -25,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 app.add_typer(backups.app)
+app.add_typer(ledger.app)
 
 
 @app.callback()

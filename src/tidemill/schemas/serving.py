@@ -71,6 +71,11 @@ class ServerReport(Reply):
     """Last use of each key since the last report."""
     ledger_waiting_bytes: int = 0
     ledger_rejected_rows: int = 0
+    ledger_lost_rows: int = 0
+    """Answered rows that damage of its disk took."""
+    ledger_set_aside_bytes: int = 0
+    quarantined_files: int = 0
+    """Damaged or foreign files of its state directory that it moved aside."""
 
 
 class Acknowledged(Reply):
