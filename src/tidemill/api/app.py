@@ -9,6 +9,7 @@ from tidemill.api.routes import ROUTERS
 from tidemill.auth.middleware import KeyFirstMiddleware
 from tidemill.deps import ApiServices, IntakeMetrics
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
+from tidemill.web.database_problems import install_database_problems
 from tidemill.web.documentation import declare_key
 
 _INTRODUCTION = """\
@@ -61,6 +62,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
         ],
     )
     app = create_web_app(config, ROUTERS, lifespan)
+    install_database_problems(app)
     app.state.services = services
     app.state.intake_metrics = IntakeMetrics(services.registry)
     declare_key(app, ("/livez", "/readyz"))

@@ -148,6 +148,9 @@ class SetAside:
         with part.open("wb") as out:
             os.fchmod(out.fileno(), 0o600)
             out.write(content)
+            if os.geteuid() == 0:  # an operator's command, on the folder of a server that runs as another user
+                owner = self.folder.stat()
+                os.fchown(out.fileno(), owner.st_uid, owner.st_gid)
             out.flush()
             os.fsync(out.fileno())
         part.replace(self.folder / name)
