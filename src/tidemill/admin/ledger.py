@@ -1,6 +1,5 @@
 """`tidemill admin ledger`: what a model server set aside, on the machine (or in the container) that holds its disk."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +41,7 @@ def list_command(state_dir: StateDir = None, data_dir: DataDir = None, output: O
     found = _found(state_dir, data_dir)[:_MOST_LISTED]
     columns = ("name", "kind", "rows", "size", "since", "why")
     rows = [(each.name, each.kind, each.rows, format_size(each.size_bytes), each.since, _why(each)) for each in found]
-    show([asdict(each) for each in found], lambda: make_table(None, *columns, rows=rows))
+    show([each.plain() for each in found], lambda: make_table(None, *columns, rows=rows))
 
 
 @app.command(name="show")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tidemill.kit.errors import Conflict, NotFound
 from tidemill.model_server.ledger.set_aside import SetAside
@@ -23,6 +24,18 @@ class Found:
     since: datetime
     reasons: Mapping[str, int]
     path: Path = field(repr=False)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "rows": self.rows,
+            "size_bytes": self.size_bytes,
+            "since": self.since.isoformat(),
+            "reasons": dict(self.reasons),
+            "path": str(self.path),
+        }
 
     def lines(self, limit: int) -> list[bytes]:
         """At most ``limit``. Raises Conflict for a folder."""

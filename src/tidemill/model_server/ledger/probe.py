@@ -9,7 +9,7 @@ from pathlib import Path
 _PROBE_BYTES = 1 << 16
 _EVERY_SECONDS = 1.0
 _LEAST_FREE_BYTES = 1 << 20
-_NAME = "probe.part"
+PROBE_NAME = "probe.part"
 
 
 class DiskProbe:
@@ -45,7 +45,7 @@ class DiskProbe:
 
     def _try(self) -> bool:
         """Random bytes, which no file system can keep as a hole or compress away."""
-        path = self._folder.parent / _NAME
+        path = self._folder / PROBE_NAME
         try:
             with path.open("wb") as out:
                 out.write(os.urandom(_PROBE_BYTES))

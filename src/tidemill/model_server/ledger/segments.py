@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tidemill.model_server.disk import sync_directory
 from tidemill.model_server.ledger.marks import Mark, MarkFile, read_mark
+from tidemill.model_server.ledger.probe import PROBE_NAME
 from tidemill.model_server.ledger.set_aside import SetAside, tidy
 from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
 
@@ -99,6 +100,8 @@ class SegmentFolder:
         return [path for path in self.folder.glob(f"*{suffix}") if _NAME.fullmatch(path.name)]
 
     def _tidy(self) -> None:
+        if is_plain(self.folder / PROBE_NAME):
+            (self.folder / PROBE_NAME).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.name != self.rejected.name and not (_NAME.fullmatch(path.name) and is_plain(path)):
                 self.quarantine.take(path, "stray_among_segments")

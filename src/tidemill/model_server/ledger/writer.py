@@ -6,6 +6,7 @@ holds half a line in its middle.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import queue
@@ -186,6 +187,8 @@ class LedgerWriter:
             view = view[os.write(self._descriptor, view) :]
         if self._limits.sync:
             os.fdatasync(self._descriptor)
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise OSError(errno.ESTALE, "The open segment was deleted.")  # what is written there is lost with it
         self._size += len(content)
         self._rows += content.count(b"\n")
         assert self._mark is not None
