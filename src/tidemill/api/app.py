@@ -55,7 +55,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/ledger/segments", _LEDGER_SEGMENT_MAX_BYTES),
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
         ),
-        checks={"database": database_answers},
+        checks={"database": database_answers, "object_store": services.store.is_right},
         inner_middleware=[
             Middleware(KeyFirstMiddleware, except_paths=_SIGN_IN),
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),

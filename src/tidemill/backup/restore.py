@@ -27,7 +27,9 @@ from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.backup.side_by_side import SideBySide, batches
 from tidemill.backup.stack import Stack, as_role
 from tidemill.backup.target import BackupTarget, found_file, found_object
+from tidemill.db.engine import create_session_factory
 from tidemill.db.migrate import alembic_config, migrate
+from tidemill.features.stores import identity
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
 from tidemill.settings.model import DatabaseSettings
@@ -91,6 +93,8 @@ class Restore:
         await asyncio.to_thread(migrate, as_role(self.stack.tidemill, tidemill.owner))
         if _release(self.manifest.versions.mlflow) < _release(metadata.version("mlflow")):
             await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
+        async with self.stack.engine() as engine:
+            await identity.renew(create_session_factory(engine), self.stack.store)
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)
