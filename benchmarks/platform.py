@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 from benchmarks.report import Figure, at_most, record
 
@@ -28,12 +30,16 @@ from tidemill.settings.model import DatabaseSettings
 
 READY_GOAL_SECONDS = 15.0
 IDLE_GOAL_BYTES = 1.2e9
+RESTART_GOAL_SECONDS = 3.0
 _START_TIMEOUT_SECONDS = 180
 _STOP_TIMEOUT_SECONDS = 60
 _SETTLING_SECONDS = 15
 _JOB_TIMEOUT_SECONDS = 30
 _GAP_SECONDS = 0.05
 _WARM_STARTS = 3
+_RESTARTS = 5
+_STEADY_SECONDS = 11
+"""A child that ran for less is restarted after a pause."""
 
 
 @contextlib.contextmanager
@@ -107,6 +113,49 @@ async def _pick_up(sessions: SessionFactory) -> float:
                 return (job.started_at - job.created_at).total_seconds()
 
 
+def restart_seconds(layout: Layout, root: psutil.Process, count: int) -> list[float]:
+    """From ``kill -9`` of the model server to its being ready again, with a model of ours loaded before and after."""
+    addresses = json.loads(layout.addresses.read_text())
+    _deploy(addresses, layout)
+    return [_restart(addresses["model_server"], root) for _ in range(count)]
+
+
+def _deploy(addresses: dict[str, str], layout: Layout) -> None:
+    environment = {**os.environ, "TIDEMILL_URL": addresses["api"], "TIDEMILL_API_KEY": layout.admin_key.read_text()}
+    table = layout.root / "bench.csv"
+    table.write_text("x,y\n" + "".join(f"{n % 17},{'yes' if n % 17 > 8 else 'no'}\n" for n in range(400)))
+    for words in (
+        ("dataset", "push", "bench", str(table)),
+        ("train", "bench", "--target", "y", "--register", "bench", "--candidates", "2"),
+        ("deploy", "set", "bench", "bench@1"),
+    ):
+        command = [sys.executable, "-m", "tidemill.cli.main", *words]
+        subprocess.run(command, check=True, env=environment, timeout=_JOB_TIMEOUT_SECONDS * 10)
+    _until_ready(addresses["model_server"])
+
+
+def _restart(url: str, root: psutil.Process) -> float:
+    time.sleep(_STEADY_SECONDS)
+    server = next(each for each in root.children() if _kind(each) == "model_server")
+    began = time.monotonic()
+    server.kill()
+    server.wait(_STOP_TIMEOUT_SECONDS)
+    _until_ready(url)
+    return time.monotonic() - began
+
+
+def _until_ready(url: str) -> None:
+    """Ready, and no deployment waits for its model."""
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            answer = httpx.get(f"{url}/readyz?verbose", timeout=5)
+            if answer.status_code == 200 and answer.json()["notices"]["every_model_loaded"]:
+                return
+        time.sleep(0.02)
+    sys.exit("The model server did not come back.")
+
+
 def main(count: int) -> None:
     figures = []
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as folder:
@@ -122,9 +171,12 @@ def main(count: int) -> None:
                     time.sleep(_SETTLING_SECONDS)
                     sizes = proportional_bytes(root)
                     settings = DatabaseSettings(url=postgres.url(Layout(data_dir), "tidemill"))
+                    restarts = restart_seconds(Layout(data_dir), root, _RESTARTS)
                     picked = sorted(asyncio.run(pick_up_seconds(settings, count)))
     figures.append(at_most("up ready, warm", statistics.median(warm), "s", READY_GOAL_SECONDS))
     figures.append(Figure("up ready, warm: processor time", statistics.median(used), "s"))
+    restarted = statistics.median(restarts)
+    figures.append(at_most("model server ready again after kill -9", restarted, "s", RESTART_GOAL_SECONDS))
     figures.append(at_most("idle memory of all processes (PSS)", sum(sizes.values()), "bytes", IDLE_GOAL_BYTES))
     figures += [Figure(f"idle memory of {name} (PSS)", size, "bytes") for name, size in sorted(sizes.items())]
     figures.append(Figure("job pick-up, median", 1000 * statistics.median(picked), "ms"))

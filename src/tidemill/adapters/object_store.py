@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,11 @@ _MOST_PARTS = 9_000
 """Of one upload; S3 allows 10,000."""
 _S3_COPY_BYTES = 5 * 2**30
 """S3 copies no larger object in one request."""
+FOREIGN = "object_store_foreign"
+"""Code of Unavailable for a store that is not ours."""
+_MARK = "store-identity"
+_MARK_SECONDS = 30.0
+"""How long the mark of a bucket is believed; a folder's is read each time."""
 T = TypeVar("T")
 _Backend = S3Store | LocalStore | MemoryStore
 
@@ -47,6 +53,36 @@ class StoreEntry:
     modified_at: datetime
 
 
+class StoreMark:
+    """Compares the mark that a store holds with the identity that it must have, and remembers for a while."""
+
+    def __init__(
+        self, mark: Callable[[], Awaitable[str | None]], identity: Callable[[], Awaitable[str]], seconds: float
+    ) -> None:
+        self._mark = mark
+        self._ask_identity = identity
+        self._seconds = seconds
+        self._identity: str | None = None
+        self._checked_at = float("-inf")
+
+    async def check(self, *, anew: bool = False) -> None:
+        """Raises Unavailable for another store. ``anew``: whatever was found a moment ago."""
+        if not anew and time.monotonic() - self._checked_at < self._seconds:
+            return
+        if self._identity is None:
+            self._identity = await self._ask_identity()
+        found = await self._mark()
+        if found == self._identity:
+            self._checked_at = time.monotonic()
+            return
+        # A restore or an operator may have given both a new identity meanwhile.
+        self._identity, self._checked_at = await self._ask_identity(), float("-inf")
+        if found is None:
+            raise Unavailable(FOREIGN, "The object store lacks its mark: is its disk mounted, its address right?")
+        if found != self._identity:
+            raise Unavailable(FOREIGN, "The object store holds the mark of another one: is its address right?")
+
+
 class _NoRanges(Exception):
     """The server does not send parts of objects."""
 
@@ -66,16 +102,46 @@ class ObjectStore:
         self._backend = backend
         self._metrics = metrics or store_metrics()
         self._copy_limit_bytes = copy_limit_bytes
+        self._identity: StoreMark | None = None
+
+    def identify_by(self, identity: Callable[[], Awaitable[str]]) -> None:
+        """Check before each write, and when an object is not found, that this is the store with this identity.
+
+        Then Unavailable is raised for a store that has another mark or none, such as the folder of a disk that is not
+        mounted. ``identity`` is asked once; it may raise Unavailable.
+        """
+        each_time = isinstance(self._backend, LocalStore)
+        self._identity = StoreMark(self.mark, identity, 0.0 if each_time else _MARK_SECONDS)
+
+    async def mark(self) -> str | None:
+        """The identity that the store itself holds; None if it holds none."""
+        try:
+            return bytes(await self._guard("get", self._whole(_MARK))).decode(errors="replace").strip()
+        except NotFound:
+            return None
+
+    async def write_mark(self, identity: str) -> None:
+        await self._guard("put", obstore.put_async(self._backend, _MARK, f"{identity}\n".encode()))
+        await self._sync(_MARK)
+
+    async def is_right(self) -> bool:
+        """False if the store is known to be another one, or none; one that does not answer may be the right one."""
+        try:
+            await self._check_identity(anew=True)
+        except Unavailable as error:
+            return error.code != FOREIGN
+        return True
 
     async def put(self, key: str, data: bytes) -> None:
+        await self._check_identity()
         await self._guard("put", obstore.put_async(self._backend, key, data))
         await self._settle(key)
 
     async def get(self, key: str) -> bytes:
-        return bytes(await self._guard("get", self._whole(key)))
+        return bytes(await self._found("get", self._whole(key)))
 
     async def size(self, key: str) -> int:
-        meta = await self._guard("head", obstore.head_async(self._backend, key))
+        meta = await self._found("head", obstore.head_async(self._backend, key))
         return int(meta["size"])
 
     async def exists(self, key: str) -> bool:
@@ -87,6 +153,7 @@ class ObjectStore:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete what is there; missing keys are no error."""
+        await self._check_identity()
         for key in keys:
             try:
                 await self._guard("delete", obstore.delete_async(self._backend, key))
@@ -117,6 +184,8 @@ class ObjectStore:
         try:
             async for batch in obstore.list(self._backend, prefix=prefix.rstrip("/") or None):
                 for meta in batch:
+                    if meta["path"] == _MARK:
+                        continue  # belongs to the store, not to what it keeps
                     yield StoreEntry(str(meta["path"]), int(meta["size"]), meta["e_tag"], meta["last_modified"])
         except (BaseError, OSError) as error:
             raise _translated(error) from error
@@ -158,6 +227,7 @@ class ObjectStore:
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
         """Write a stream of unknown length in bounded memory; past ``limit_bytes`` raise TooLarge and keep nothing."""
+        await self._check_identity()
         with self._metrics.timed("put_stream"):
             return await self._put_stream(key, chunks, limit_bytes)
 
@@ -184,6 +254,7 @@ class ObjectStore:
 
     async def upload(self, key: str, path: Path) -> StoredObject:
         """Put a local file, in parts when it is large."""
+        await self._check_identity()
         put = obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2)
         await self._guard("upload", put)
         await self._settle(key)
@@ -204,11 +275,12 @@ class ObjectStore:
 
     async def move(self, source: str, target: str) -> None:
         """Copy within the store, then delete the source; the target is whole, or what it was."""
+        await self._check_identity()
         size_bytes = await self.size(source) if self._copy_limit_bytes is not None else 0
         if size_bytes > (self._copy_limit_bytes or 0):
             await self._guard("copy", self._copy_through(source, target, size_bytes))
         else:
-            await self._guard("copy", obstore.copy_async(self._backend, source, target))
+            await self._found("copy", obstore.copy_async(self._backend, source, target))
             await self._settle(target)
         await self.delete([source])
 
@@ -225,6 +297,24 @@ class ObjectStore:
                 await writer.write(chunk)
 
     async def _settle(self, key: str) -> None:
+        """Durable, and in the right store: a disk may be unmounted while something is written."""
+        await self._sync(key)
+        if isinstance(self._backend, LocalStore):
+            await self._check_identity()
+
+    async def _check_identity(self, *, anew: bool = False) -> None:
+        if self._identity is not None:
+            await self._identity.check(anew=anew)
+
+    async def _found(self, operation: str, call: Awaitable[T]) -> T:
+        """As `_guard`; what is not found is only gone if this is the right store."""
+        try:
+            return await self._guard(operation, call)
+        except NotFound:
+            await self._check_identity(anew=True)
+            raise
+
+    async def _sync(self, key: str) -> None:
         if isinstance(self._backend, LocalStore):
             root = Path(str(self._backend.prefix))
             await self._guard("sync", asyncio.to_thread(_sync, root, root / key))

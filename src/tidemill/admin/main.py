@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from tidemill.admin import backups
+from tidemill.adapters.object_store import open_object_store
+from tidemill.admin import backups, ledger
 from tidemill.admin.bucket import ensure_bucket
 from tidemill.admin.keys import KeyFile, adopt_key, refuse_weak_key
+from tidemill.admin.site import site
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key
 from tidemill.cli.context import report
 from tidemill.db.engine import create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate as run_migrations
+from tidemill.features.stores import identity
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.own_files import close_to_others
@@ -26,6 +29,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 app.add_typer(backups.app)
+app.add_typer(ledger.app)
 
 
 @app.callback()
@@ -64,6 +68,16 @@ def create_bucket() -> None:
     typer.echo("The bucket was created." if is_new else "The bucket exists.")
 
 
+@app.command(name="adopt-store")
+def adopt_store(data_dir: backups.DataDir = None) -> None:
+    """Make the object store this database's own, after it was moved by hand without its mark.
+
+    Refused while rows name objects of which the store holds none: its disk may not be mounted.
+    """
+    asyncio.run(_adopt_store(data_dir))
+    typer.echo("The object store and the database know each other.")
+
+
 @app.command(name="create-key")
 def create_key_command(
     name: Annotated[str, typer.Argument(help="Whose key this is.")],
@@ -74,6 +88,15 @@ def create_key_command(
     if unknown := set(scope) - known:
         raise Invalid("scope_unknown", f"{len(unknown)} unknown scopes. Scopes are: {', '.join(sorted(known))}.")
     typer.echo(asyncio.run(_create(load_settings(), NewKey(name, [Scope(item) for item in scope]))))
+
+
+async def _adopt_store(data_dir: Path | None) -> None:
+    async with site(data_dir) as settings:
+        engine = create_engine(settings.database, "tidemill-admin")
+        try:
+            await identity.renew(create_session_factory(engine), open_object_store(settings.object_store))
+        finally:
+            await engine.dispose()
 
 
 async def _adopt(settings: Settings, wanted: Sequence[KeyFile]) -> None:

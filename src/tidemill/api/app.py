@@ -15,6 +15,7 @@ from tidemill.features.registry.policy import CHECKS
 from tidemill.kit.limits import MAX_SEGMENT_BYTES
 from tidemill.web import document
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
+from tidemill.web.database_problems import install_database_problems
 
 _INTRODUCTION = """\
 The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
@@ -62,13 +63,14 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
             (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
-        checks={"database": database_answers},
+        checks={"database": database_answers, "object_store": services.store.is_right},
         authentication=Middleware(AuthenticationMiddleware, authenticate=authenticator(services)),
         inner_middleware=[
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )
     app = create_web_app(config, ROUTERS, lifespan)
+    install_database_problems(app)
     app.state.services = services
     app.state.intake_metrics = IntakeMetrics(services.registry)
     _name_codes(document.complete(app, ("/livez", "/readyz")))

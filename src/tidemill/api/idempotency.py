@@ -21,7 +21,8 @@ from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.keys import IDEMPOTENCY_KEYS_KEPT, IdempotencyKey
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid
-from tidemill.web.problems import of_database, problem_response
+from tidemill.web.database_problems import of_database
+from tidemill.web.problems import problem_response
 
 HEADER = "idempotency-key"
 _LONGEST_KEY = 255

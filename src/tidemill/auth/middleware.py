@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidemill.auth.access import RequiredScope, admit
 from tidemill.auth.principal import Principal
 from tidemill.kit.errors import TidemillError
-from tidemill.web.problems import of_database, problem_response
+from tidemill.web.problems import problem_response
 from tidemill.web.routing import route_of
 
 Authenticate = Callable[[str | None], Awaitable[Principal]]
@@ -35,10 +35,7 @@ class AuthenticationMiddleware:
                 principal = await self._authenticate(Headers(scope=scope).get("authorization"))
                 for one in needed:
                     principal.require(one)
-            except Exception as raised:
-                error = raised if isinstance(raised, TidemillError) else of_database(raised)
-                if error is None:
-                    raise
+            except TidemillError as error:
                 await problem_response(error, Request(scope))(scope, receive, send)
                 return
             admit(scope, principal)

@@ -28,9 +28,11 @@ from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.backup.side_by_side import SideBySide, batches
 from tidemill.backup.stack import Stack, as_role, opened
 from tidemill.backup.target import BackupTarget, found_file, found_object
+from tidemill.db.engine import create_session_factory
 from tidemill.db.migrate import alembic_config, migrate
 from tidemill.db.tables.keys import ApiKey
 from tidemill.db.tables.sessions import Session
+from tidemill.features.stores import identity
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
@@ -96,6 +98,8 @@ class Restore:
         if _release(self.manifest.versions.mlflow) < _release(metadata.version("mlflow")):
             await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
         await self._end_foreign_access(as_role(self.stack.tidemill, tidemill.owner))
+        async with self.stack.engine() as engine:
+            await identity.renew(create_session_factory(engine), self.stack.store)
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)

@@ -10,26 +10,14 @@ import httpx
 
 from tidemill import __version__
 from tidemill.kit import errors
-from tidemill.kit.errors import Problem, TidemillError
+from tidemill.kit.answers import error_of_answer
+from tidemill.kit.errors import TidemillError
 
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 5.0
 _AWAY = frozenset({502, 503})
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_KINDS: dict[int, type[TidemillError]] = {
-    400: errors.Malformed,
-    401: errors.Unauthenticated,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    412: errors.PreconditionFailed,
-    413: errors.TooLarge,
-    415: errors.Unsupported,
-    429: errors.Unavailable,
-    504: errors.DeadlineExceeded,
-}
-
 Content = bytes | Iterable[bytes]
 
 
@@ -167,16 +155,6 @@ def raise_for_problem(response: httpx.Response) -> None:
     """Raise what a problem document describes; do nothing for a success."""
     if response.status_code < 400:
         return
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
-    code, detail = str(body.get("code", "http_error")), str(body.get("detail", f"HTTP {response.status_code}"))
-    kind = errors.Refused if body.get("title") == errors.Refused.title else _KINDS.get(response.status_code)
-    if kind is None:
-        kind = errors.Invalid if response.status_code < 500 else errors.Unavailable
-    problems = [Problem(p["pointer"], p["code"], p["detail"]) for p in body.get("errors", [])]
-    error = kind(code, detail, problems)
-    if (request_id := response.headers.get("x-request-id")) and response.status_code >= 500:
-        error.add_note(f"request id {request_id}")
-    raise error
+    error = error_of_answer(response.status_code, response.content, response.headers.get("x-request-id"))
+    if error is not None:
+        raise error

@@ -14,8 +14,8 @@ from tidemill.auth.scopes import Scope
 from tidemill.auth.service import authenticate, principal_by_id
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.deps.services import ApiServices, ServicesDep
-from tidemill.kit.errors import Unavailable
-from tidemill.web.problems import of_database
+from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.web.database_problems import of_database
 
 T = TypeVar("T")
 RECHECK_SECONDS = 5.0
@@ -35,8 +35,13 @@ def authenticator(services: ApiServices) -> Authenticate:
     async def principal(authorization: str | None) -> Principal:
         token = token_of_header(authorization)
         environment = services.settings.environment
-        async with services.lanes.turn(read_token(token, environment)), transaction(services.sessions) as session:
-            return await authenticate(session, token, environment)
+        try:
+            async with services.lanes.turn(read_token(token, environment)), transaction(services.sessions) as session:
+                return await authenticate(session, token, environment)
+        except Exception as raised:
+            if isinstance(raised, TidemillError) or (error := of_database(raised)) is None:
+                raise
+            raise error from raised
 
     return principal
 

@@ -8,20 +8,10 @@ import errno
 import traceback
 from collections.abc import Callable, Iterator
 
+from tidemill.kit import sqlstates
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 
 _MOST_CAUSES = 8
-_PASSING_STATES = {
-    "25P03": ("database_unavailable", "PostgreSQL ended a transaction that was silent for too long."),
-    "40001": ("database_busy", "PostgreSQL could not fit the transaction in."),
-    "40P01": ("database_busy", "PostgreSQL could not fit the transaction in."),
-    "53100": ("disk_full", "PostgreSQL has no space left."),
-    "53300": ("database_busy", "All connections to PostgreSQL are in use."),
-    "55P03": ("database_busy", "PostgreSQL could not get a lock in time."),
-    "57014": ("database_timeout", "PostgreSQL took longer than allowed."),
-    "57P01": ("database_unavailable", "PostgreSQL does not answer."),
-}
-"""SQLSTATEs that trying again may cure."""
 _DISK: dict[int | None, Callable[[], TidemillError]] = {
     errno.ENOSPC: lambda: Unavailable("disk_full", "The worker's disk has no space left."),
     errno.EDQUOT: lambda: Unavailable("disk_full", "The worker's disk has no space left."),
@@ -84,8 +74,8 @@ def _known(error: BaseException) -> TidemillError | None:
     if isinstance(error, MemoryError):
         return Invalid("memory_limit_exceeded", "The job needs more memory than there is.")
     state = getattr(error, "sqlstate", None)
-    if state in _PASSING_STATES:
-        return Unavailable(*_PASSING_STATES[state])
+    if (passing := sqlstates.passing(state)) is not None:
+        return passing
     for kind in type(error).__mro__:
         found = _PASSING.get((kind.__module__.partition(".")[0], kind.__name__))
         if found is not None:

@@ -82,7 +82,7 @@ class ModelServer:
 
     def _build_ledger(self) -> None:
         settings = self._settings
-        self._segments = SegmentFolder(self._state.ledger)
+        self._segments = SegmentFolder(self._state.ledger, self._state.quarantine)
         limits = LedgerLimits(max_bytes=settings.ledger_max_bytes, sync=settings.ledger_sync)
         self._writer = LedgerWriter(self._segments, limits)
         self._shipper = Shipper(self._segments, self._writer, self._ship, settings.ship_seconds)
@@ -100,7 +100,11 @@ class ModelServer:
         self._keys, self._models = KeyRing(self._environment), ModelTable()
         bundles = BundleCache(self._state, self._control_plane.download_bundle)
         self._loader = Loader(self._models, bundles, self._start_runtime, self._metrics, self._remember_served)
-        figures = LedgerFigures(lambda: self._writer.waiting_bytes, lambda: self._shipper.rejected_rows)
+        figures = LedgerFigures(
+            waiting_bytes=lambda: self._writer.waiting_bytes,
+            aside=lambda: self._shipper.aside,
+            quarantined_files=lambda: self._state.quarantine.held().files,
+        )
         self._synchronizer = Synchronizer(self._control_plane, self._state, self._keys, self._loader, figures)
         self._watch()
 
@@ -126,6 +130,7 @@ class ModelServer:
             "snapshot": _check(self._synchronizer.snapshot_known.is_set),
             "models": _check(lambda: self._loader.is_settled),
             "ledger": _check(lambda: self._writer.is_alive and not self._writer.is_full),
+            "disk": self._disk_takes_rows,
         }
 
     def notices(self) -> dict[str, Check]:
@@ -135,7 +140,12 @@ class ModelServer:
             "api_reached": _check(lambda: self._synchronizer.age_seconds < 30),
             "ledger_ships": _check(lambda: self._shipper.failures == 0),
             "ledger_rejected_nothing": _check(lambda: self._shipper.rejected_rows == 0),
+            "ledger_lost_nothing": _check(lambda: self._shipper.aside.lost_rows == 0),
+            "no_file_in_quarantine": _check(lambda: self._state.quarantine.held().files == 0),
         }
+
+    async def _disk_takes_rows(self) -> bool:
+        return await asyncio.to_thread(self._writer.is_writable)
 
     async def _load_on(self) -> None:
         await self._synchronizer.snapshot_known.wait()
@@ -170,6 +180,10 @@ class ModelServer:
         metrics.ledger_waiting_bytes.set_function(lambda: self._writer.waiting_bytes)
         metrics.ledger_oldest_unshipped_seconds.set_function(self._oldest_seconds)
         metrics.ledger_rejected_rows.set_function(lambda: self._shipper.rejected_rows)
+        metrics.ledger_lost_rows.set_function(lambda: self._shipper.aside.lost_rows)
+        metrics.ledger_set_aside_bytes.set_function(lambda: self._writer.aside_bytes)
+        metrics.ledger_writable.set_function(self._writer.is_writable)
+        metrics.quarantined_files.set_function(lambda: self._state.quarantine.held().files)
         metrics.snapshot_age_seconds.set_function(lambda: self._synchronizer.age_seconds)
         metrics.served_deployments.set_function(lambda: len(self._models.names()))
 

@@ -65,6 +65,20 @@ class ServingMetrics:
         self.ledger_rejected_rows = Gauge(
             "tidemill_ledger_rejected_rows", "Rows set aside because they can never be stored.", registry=registry
         )
+        self.ledger_lost_rows = Gauge(
+            "tidemill_ledger_lost_rows", "Answered rows that damage took from the ledger.", registry=registry
+        )
+        self.ledger_set_aside_bytes = Gauge(
+            "tidemill_ledger_set_aside_bytes",
+            "Rows set aside and damaged files; they count towards the limit of the ledger.",
+            registry=registry,
+        )
+        self.ledger_writable = Gauge(
+            "tidemill_ledger_writable", "1 while the ledger's disk takes rows, else 0.", registry=registry
+        )
+        self.quarantined_files = Gauge(
+            "tidemill_quarantined_files", "Damaged or foreign files that were moved aside.", registry=registry
+        )
         self.snapshot_age_seconds = Gauge(
             "tidemill_snapshot_age_seconds",
             "Time since the api was asked what to serve and answered.",

@@ -17,6 +17,7 @@ from tidemill.kit.own_files import own_folder
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.shipper import Ship, Shipper
+from tidemill.model_server.quarantine import Quarantine, ensure_folder
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Slots:
     def __init__(self, root: Path, count: int) -> None:
         self._root = root
         self._count = count
+        ensure_folder(root, Quarantine(root.parent))
         own_folder(root)
 
     def claim(self) -> StateDirectory:
@@ -74,7 +76,7 @@ class Heir:
         """Ship every ledger without a server. Raises the first failure; what was not shipped stays where it is."""
         with contextlib.closing(self._slots.abandoned()) as abandoned:
             for state in abandoned:
-                ledger = _ClosedLedger(SegmentFolder(state.ledger))
+                ledger = _ClosedLedger(SegmentFolder(state.ledger, state.quarantine))
                 await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
                 log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
 
@@ -94,6 +96,9 @@ class _ClosedLedger:
     def forget(self, number: int, size_bytes: int) -> None:
         self.folder.delete(number)
 
+    def count_aside(self) -> None:
+        """Nobody is refused because of it."""
+
 
 def _claimed(path: Path) -> StateDirectory | None:
     try:
@@ -103,7 +108,11 @@ def _claimed(path: Path) -> StateDirectory | None:
     except Forbidden as error:  # somebody else's folder: the other slots still serve
         log.warning("A slot cannot be used", extra={"child": path.name, "reason": error.code})
         return None
+    except OSError as error:  # of this slot alone, such as a disk that fails there
+        log.error("A slot cannot be used", extra={"child": path.name, "reason": error.errno})  # noqa: TRY400 - the number says it
+        return None
 
 
 def _has_segments(path: Path) -> bool:
-    return any((path / "ledger").glob("*.wal"))
+    ledger = path / "ledger"
+    return any(ledger.glob("*.wal")) or any((ledger / "rejected").glob("*.retry"))

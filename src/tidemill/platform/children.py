@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 Ready = Callable[[], Awaitable[bool]]
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 10.0
-_STEADY_SECONDS = 60.0
+_STEADY_SECONDS = 10.0
+"""A child that ran for so long is started again at once: callers wait for it."""
 _LOG_BYTES = 16 * 2**20
 _PR_SET_PDEATHSIG = 1
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -101,16 +102,16 @@ class Child:
         self._tail = [asyncio.create_task(keep_log(self.process.stdout, self.log_file))]
 
     async def _watch(self) -> None:
-        wait_seconds = _FIRST_WAIT_SECONDS
+        wait_seconds = 0.0
         while True:
             assert self.process is not None
             started = time.monotonic()
             code = await self.process.wait()
-            wait_seconds = _FIRST_WAIT_SECONDS if time.monotonic() - started > _STEADY_SECONDS else wait_seconds
+            wait_seconds = 0.0 if time.monotonic() - started > _STEADY_SECONDS else wait_seconds
             self.restarts += 1
             self.on_restart(self.spec.name, code)
             await asyncio.sleep(wait_seconds)  # `stop` cancels this task before it ends the process
-            wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
+            wait_seconds = min(max(wait_seconds * 2, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             try:
                 await self._spawn()
             except OSError as error:  # no memory, no process to be had: the next attempt may find some

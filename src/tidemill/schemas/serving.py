@@ -78,6 +78,11 @@ class ServerReport(Reply):
     """Last use of each key since the last report."""
     ledger_waiting_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
     ledger_rejected_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    ledger_lost_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    """Answered rows that damage of its disk took."""
+    ledger_set_aside_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    quarantined_files: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    """Damaged or foreign files of its state directory that it moved aside."""
     sandbox: Literal["full", "partial", "none"] | None = None
     """How far it can confine models that bring code of their own; None from one that does not say."""
 

@@ -7,8 +7,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,25 +82,6 @@ def _pointer(location: Sequence[int | str]) -> str:
     return "/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def of_database(raised: Exception) -> TidemillError | None:
-    """Unavailable if ``raised`` says that PostgreSQL is away, overloaded or full; None for any other fault.
-
-    Invalid if it could not take a value, such as a text with the character NUL or too large a number.
-    """
-    if isinstance(raised, PoolTimeoutError):
-        return errors.Unavailable("database_busy", "All connections to PostgreSQL are in use.")
-    state = getattr(getattr(raised, "orig", None), "sqlstate", None)
-    if state == "53100":
-        return errors.Unavailable("disk_full", "PostgreSQL has no space left.")
-    if state == "57014":
-        return errors.DeadlineExceeded("database_timeout", "PostgreSQL took longer than allowed.")
-    if isinstance(raised, DataError):
-        return errors.Invalid("value_unusable", "The request names something that no name or number can be.")
-    if isinstance(raised, (OperationalError, InterfaceError)) or getattr(raised, "connection_invalidated", False):
-        return errors.Unavailable("database_unavailable", "PostgreSQL does not answer.")
-    return None
-
-
 def route_not_found(request: Request) -> JSONResponse:
     return problem_response(errors.NotFound("route_not_found", "There is no such route."), request)
 
@@ -134,21 +113,14 @@ async def _on_http_exception(request: Request, raised: Exception) -> JSONRespons
     return response
 
 
-async def _on_database_error(request: Request, raised: Exception) -> JSONResponse:
-    error = of_database(raised)
-    if error is None:
-        return await _on_unexpected(request, raised)
-    log.warning("The database failed", extra={"error_type": type(raised).__name__})
-    return problem_response(error, request)
-
-
 async def _on_unusable_text(request: Request, raised: Exception) -> JSONResponse:
     """Half a surrogate pair, which JSON can write and no encoding can."""
     log.warning("A text cannot be encoded", extra={"error_type": type(raised).__name__})
     return problem_response(errors.Invalid("value_unusable", "A text in the request is not Unicode."), request)
 
 
-async def _on_unexpected(request: Request, raised: Exception) -> JSONResponse:
+async def on_unexpected(request: Request, raised: Exception) -> JSONResponse:
+    """500 for what nobody foresaw; the log has it, the answer only its request id."""
     log.error("Unexpected error", exc_info=raised, extra={"error_type": type(raised).__name__})
     error = TidemillError("internal", "Something failed inside; the log holds the details under the request id.")
     return problem_response(error, request, 500)
@@ -182,14 +154,12 @@ class UnexpectedErrorMiddleware:
             if has_begun:
                 raise  # the connection is cut, so that nobody takes half an answer for a whole one
             request = Request(scope)
-            await (await _on_unexpected(request, raised))(scope, receive, send)
+            await (await on_unexpected(request, raised))(scope, receive, send)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(TidemillError, _on_tidemill_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    for kind in (DBAPIError, StatementError, PoolTimeoutError):
-        app.add_exception_handler(kind, _on_database_error)
     app.add_exception_handler(UnicodeEncodeError, _on_unusable_text)
-    app.add_exception_handler(Exception, _on_unexpected)
+    app.add_exception_handler(Exception, on_unexpected)

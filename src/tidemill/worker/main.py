@@ -22,6 +22,7 @@ from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import open_object_store
 from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.metrics import watch_pool
+from tidemill.features.stores import identity
 from tidemill.jobs.definition import TaskDefinition, WorkerServices
 from tidemill.jobs.engine import JobEngine
 from tidemill.jobs.failures import explain, where
@@ -86,8 +87,9 @@ async def _services(settings: Settings, registry: CollectorRegistry) -> AsyncIte
     watch_pool(registry, engine, database)
     try:
         async with MlflowRest(settings.mlflow, registry) as mlflow:
-            store = open_object_store(settings.object_store, registry)
-            yield WorkerServices(settings, create_session_factory(engine), store, mlflow)
+            sessions, store = create_session_factory(engine), open_object_store(settings.object_store, registry)
+            identity.bind(store, sessions)
+            yield WorkerServices(settings, sessions, store, mlflow)
     finally:
         await engine.dispose()
 
@@ -148,5 +150,5 @@ def _web_app(runner: Runner, registry: CollectorRegistry) -> FastAPI:
     async def database_answers() -> bool:
         return runner.seconds_since_database < stalled_after_seconds
 
-    checks = {"database": database_answers}
+    checks = {"database": database_answers, "object_store": runner.services.store.is_right}
     return create_web_app(WebConfig("Tidemill worker", registry, _MAX_BODY_BYTES, checks=checks), ())

@@ -12,6 +12,7 @@ from tidemill.db.tables import (
     predictions,
     registry,
     sessions,
+    stores,
 )
 from tidemill.db.tables.base import Base
 
@@ -28,4 +29,5 @@ __all__ = [
     "predictions",
     "registry",
     "sessions",
+    "stores",
 ]

@@ -93,11 +93,16 @@ async def check_model_servers(sessions: SessionFactory) -> CheckResult:
 async def check_ledger(sessions: SessionFactory) -> CheckResult:
     reports = await _reports(sessions)
     waiting = sum(report.ledger_waiting_bytes for report in reports)
-    rejected = sum(report.ledger_rejected_rows for report in reports)
-    if rejected:
-        return problem(
-            "ledger", f"The api refused {rejected} rows for good.", "They are kept on the model server; see its log."
-        )
+    kinds = {
+        "rows set aside": sum(report.ledger_rejected_rows for report in reports),
+        "answered rows lost": sum(report.ledger_lost_rows for report in reports),
+        "files in quarantine": sum(report.quarantined_files for report in reports),
+    }
+    if any(kinds.values()):
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+        aside = sum(report.ledger_set_aside_bytes for report in reports)
+        advice = "On the model server: `tidemill admin ledger list` shows them, `retry` and `discard` clear them."
+        return problem("ledger", f"{found}; {aside} bytes of the ledger's budget.", advice)
     if waiting > _BACKLOG_WARNING_BYTES:
         return warning("ledger", f"{waiting} bytes wait to be shipped.", "Look at the model servers' logs.")
     return ok("ledger", f"{waiting} bytes wait to be shipped.")

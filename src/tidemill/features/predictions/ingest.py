@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.engine import SessionFactory, transaction
@@ -14,6 +15,7 @@ from tidemill.features.predictions import partitions
 from tidemill.features.predictions.rows import IncomingRow, days_of, read_lines
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TooLarge
+from tidemill.kit.sqlstates import is_about_values
 from tidemill.schemas.serving import RejectedRow, SegmentReceipt
 
 MAX_LINES = 500_000
@@ -68,11 +70,14 @@ async def store_segment(sessions: SessionFactory, content: bytes) -> SegmentRece
 
 
 async def _store(sessions: SessionFactory, rows: Sequence[IncomingRow], tally: _Tally) -> None:
-    """Store all rows in one transaction; if the database refuses a value, halve until the row is found that has it."""
+    """Store all rows in one transaction; if the database refuses a value, halve until the row is found that has it.
+
+    Anything else that fails fails for all rows, which may be sent again.
+    """
     try:
         async with transaction(sessions) as session:
             stored = await _copy(session, rows)
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error, UnicodeError) as error:
         if not _is_about_values(error):
             raise
         if len(rows) == 1:
@@ -110,7 +115,10 @@ async def _copy(session: AsyncSession, rows: Sequence[IncomingRow]) -> int:
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
-def _is_about_values(error: DBAPIError) -> bool:
-    """Class 22 is "data exception", 54 "program limit exceeded" (such as JSON nested too deeply)."""
-    state = str(getattr(error.orig, "sqlstate", "") or "")
-    return isinstance(error, DataError) or state[:2] in ("22", "54")
+def _is_about_values(error: Exception) -> bool:
+    """COPY's errors are psycopg's own, the other statements' come wrapped; psycopg refuses some values itself."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(original, "sqlstate", None)
+    if state is None:
+        return isinstance(original, (psycopg.DataError, UnicodeError))
+    return is_about_values(state)

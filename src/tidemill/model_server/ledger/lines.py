@@ -22,20 +22,25 @@ def payload_of(line: bytes) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class SegmentContent:
-    """payloads: whole lines in order. damaged: whole lines that are not as they were written. torn_bytes: at the end.
+    """payloads: whole lines in order. damaged: whole lines that are not as they were written. torn: the cut end.
 
-    A torn end was never answered for: what is answered was written through to its line break.
+    What is answered was written through to its line break, so a torn end is either a row that was never answered, or
+    one that damage cut off later; the segment's mark tells which.
     """
 
     payloads: list[bytes]
     damaged: list[bytes]
-    torn_bytes: int
+    torn: bytes
+
+    @property
+    def torn_bytes(self) -> int:
+        return len(self.torn)
 
 
 def read_content(content: bytes) -> SegmentContent:
     *lines, torn = content.split(b"\n")
     payloads, damaged = _sort_lines(lines)
-    return SegmentContent(payloads, damaged, len(torn))
+    return SegmentContent(payloads, damaged, torn)
 
 
 def _sort_lines(lines: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:

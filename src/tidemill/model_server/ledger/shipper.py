@@ -3,12 +3,17 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tidemill.kit.errors import Invalid, TidemillError, TooLarge
-from tidemill.model_server.ledger.lines import read_content
+from tidemill.model_server.ledger.lines import SegmentContent, read_content
+from tidemill.model_server.ledger.marks import Mark
 from tidemill.model_server.ledger.segments import SegmentFolder
+from tidemill.model_server.ledger.set_aside import SetAsideTotals
 from tidemill.schemas.serving import SegmentReceipt
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,22 @@ class Segments(Protocol):
     def forget(self, number: int, size_bytes: int) -> None:
         """Delete a segment that was shipped."""
 
+    def count_aside(self) -> None:
+        """What is set aside has changed, or may have."""
+
+
+@dataclass
+class _Aside:
+    """Lines of one segment that cannot be shipped, and why, by code."""
+
+    lines: list[bytes] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, lines: Sequence[bytes], reason: str) -> None:
+        self.lines += lines
+        if lines:
+            self.reasons[reason] += len(lines)
+
 
 class Shipper:
     """``ship`` sends NDJSON and returns when it is committed; it raises TidemillError otherwise."""
@@ -42,9 +63,18 @@ class Shipper:
         self._writer = writer
         self._ship = ship
         self._interval_seconds = interval_seconds
-        self.rejected_rows = folder.rejected_rows()
+        self._aside = folder.set_aside.totals()
         self.failures = 0
         """In a row; 0 while the api takes what it gets."""
+
+    @property
+    def aside(self) -> SetAsideTotals:
+        """What is set aside and lost, as last counted."""
+        return self._aside
+
+    @property
+    def rejected_rows(self) -> int:
+        return self._aside.rows
 
     async def run(self) -> None:
         """Ship until cancelled."""
@@ -59,41 +89,97 @@ class Shipper:
             await asyncio.sleep(self._wait_seconds())
 
     async def ship_waiting(self) -> None:
-        """Ship all rows that are on disk now. Raises the first failure; nothing is lost by it."""
-        await self._writer.rotate()
+        """Ship all rows that are on disk now. Raises the first failure; nothing is lost by it.
+
+        A segment that cannot be read waits, and holds up no other.
+        """
+        try:
+            await self._writer.rotate()
+            unreadable = await self._ship_segments()
+            for path in await asyncio.to_thread(self._folder.set_aside.waiting_again):
+                await self._ship_again(path)
+        finally:
+            await self._count()
+        if unreadable is not None:
+            raise unreadable
+
+    async def _ship_segments(self) -> OSError | None:
+        unreadable: OSError | None = None
         for number in self._writer.closed_segments():
-            await self._ship_segment(number)
+            try:
+                content = await asyncio.to_thread(self._folder.path(number).read_bytes)
+            except OSError as error:
+                log.error("A segment cannot be read", extra={"child": str(number), "reason": error.errno})  # noqa: TRY400 - the number says it
+                unreadable = unreadable or error
+                continue
+            await self._ship_segment(number, content)
+        return unreadable
+
+    async def _count(self) -> None:
+        self._aside = await asyncio.to_thread(self._folder.set_aside.totals)
+        await asyncio.to_thread(self._writer.count_aside)
 
     def _wait_seconds(self) -> float:
         wait = min(self._interval_seconds * 2.0 ** min(self.failures, 16), _LONGEST_WAIT_SECONDS)
         return wait * random.uniform(0.75, 1.0) if self.failures else wait  # noqa: S311 - servers shall not knock in step
 
-    async def _ship_segment(self, number: int) -> None:
-        content = await asyncio.to_thread(self._folder.path(number).read_bytes)
+    async def _ship_segment(self, number: int, content: bytes) -> None:
         found = await asyncio.to_thread(read_content, content)
-        if found.torn_bytes:
-            log.warning("A torn end of a ledger segment was cut", extra={"reason": f"{found.torn_bytes} bytes"})
-        aside = list(found.damaged)
+        mark = await asyncio.to_thread(self._folder.mark, number)
+        aside = _Aside()
+        aside.add(found.damaged, "line_damaged")
+        if found.torn:
+            self._look_at_torn(found, len(content), mark, aside)
         for part in _parts(found.payloads):
-            aside += await self._ship_rows(part)
-        if aside:
-            log.error("Rows of the ledger were set aside", extra={"rows": len(aside)})
-            await asyncio.to_thread(self._folder.set_aside, aside)
-            self.rejected_rows += len(aside)
+            await self._ship_rows(part, aside)
+        lost = 0 if mark is None else mark.rows - content[: mark.size_bytes].count(b"\n")
+        if lost > 0:
+            log.error("Answered rows are missing from a segment", extra={"child": str(number), "rows": lost})
+            await asyncio.to_thread(self._folder.set_aside.count_lost, number, lost, "segment_damaged")
+        await self._keep(aside)
         self._writer.forget(number, len(content))
 
-    async def _ship_rows(self, rows: Sequence[bytes]) -> list[bytes]:
-        """Rows that the api will never take. A segment refused as a whole is halved until the culprit is found."""
+    def _look_at_torn(self, found: SegmentContent, size_bytes: int, mark: Mark | None, aside: _Aside) -> None:
+        """A torn end above the mark was never answered; any other one may be what is left of an answered row."""
+        if mark is not None and size_bytes - found.torn_bytes >= mark.size_bytes:
+            log.info(
+                "The end of a segment that was never answered was cut", extra={"reason": f"{found.torn_bytes} bytes"}
+            )
+            return
+        aside.add([found.torn], "line_torn")
+
+    async def _ship_again(self, path: Path) -> None:
+        """What an operator wants tried again; what is still refused is set aside anew."""
+        content = await asyncio.to_thread(path.read_bytes)
+        aside = _Aside()
+        for part in _parts([line for line in content.splitlines() if line]):
+            await self._ship_rows(part, aside)
+        await self._keep(aside)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _keep(self, aside: _Aside) -> None:
+        if not aside.lines:
+            return
+        log.error("Rows of the ledger were set aside", extra={"rows": len(aside.lines)})
+        await asyncio.to_thread(self._folder.set_aside.keep, aside.lines, aside.reasons)
+        await self._count()
+
+    async def _ship_rows(self, rows: Sequence[bytes], aside: _Aside) -> None:
+        """Adds to ``aside`` what the api will never take: a segment refused as a whole is halved until it is found."""
         try:
             receipt = await self._ship(b"\n".join(rows) + b"\n")
         except Invalid as error:
             if not isinstance(error, TooLarge) and not error.code.startswith(_REFUSED_FOR_GOOD):
                 raise
             if len(rows) == 1:
-                return list(rows)
+                aside.add(rows, error.code)
+                return
             middle = len(rows) // 2
-            return await self._ship_rows(rows[:middle]) + await self._ship_rows(rows[middle:])
-        return [rows[rejected.line - 1] for rejected in receipt.rejected]
+            await self._ship_rows(rows[:middle], aside)
+            await self._ship_rows(rows[middle:], aside)
+            return
+        for rejected in receipt.rejected:
+            aside.add([rows[rejected.line - 1]], rejected.code)
 
 
 def _parts(rows: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -6,6 +6,7 @@ holds half a line in its middle.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import queue
@@ -15,6 +16,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tidemill.kit.errors import Unavailable
+from tidemill.model_server.ledger.marks import Mark, MarkFile
+from tidemill.model_server.ledger.probe import DiskProbe
 from tidemill.model_server.ledger.segments import SegmentFolder
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,10 @@ _CLOSE_TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class LedgerLimits:
-    """max_bytes: of unshipped rows on disk. segment_bytes: when a segment is closed. sync: wait for the disk."""
+    """max_bytes: of rows on disk, unshipped and set aside, and of damaged files.
+
+    segment_bytes: when a segment is closed. sync: wait for the disk.
+    """
 
     max_bytes: int
     segment_bytes: int = 8 * 2**20
@@ -57,8 +63,11 @@ class LedgerWriter:
         self._queue: queue.Queue[_Rows | _Rotate | _Stop] = queue.Queue(_MOST_QUEUED)
         self._number = max(folder.numbers(), default=0)
         self._descriptor: int | None = None
-        self._size = 0
+        self._mark: MarkFile | None = None
+        self._size = self._rows = 0
         self._total_bytes = folder.size_bytes()
+        self._aside_bytes = _aside_bytes(folder)
+        self._probe = DiskProbe(folder.folder)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -70,7 +79,21 @@ class LedgerWriter:
 
     @property
     def is_full(self) -> bool:
-        return self._total_bytes >= self._limits.max_bytes
+        """Whether what waits and what is set aside take all that they may."""
+        return self._total_bytes + self._aside_bytes >= self._limits.max_bytes
+
+    @property
+    def aside_bytes(self) -> int:
+        """Set aside or in quarantine, as last counted."""
+        return self._aside_bytes
+
+    def count_aside(self) -> None:
+        """Count again what is set aside; whoever puts something there, or may have cleared it, calls this."""
+        self._aside_bytes = _aside_bytes(self._folder)
+
+    def is_writable(self) -> bool:
+        """Whether the disk takes rows; after a write that failed it is tried again. Blocks for a moment."""
+        return self._probe.passes()
 
     @property
     def is_alive(self) -> bool:
@@ -88,7 +111,8 @@ class LedgerWriter:
         A request that is cancelled meanwhile may be in the ledger all the same.
         """
         if self.is_full:
-            raise Unavailable("ledger_full", "Too many predictions wait to be shipped; none is answered unrecorded.")
+            detail = "Too many predictions wait to be shipped or are set aside; none is answered unrecorded."
+            raise Unavailable("ledger_full", detail)
         rows = _Rows(lines, Future())
         self._put(rows)
         await asyncio.wrap_future(rows.written)
@@ -142,11 +166,13 @@ class LedgerWriter:
             size = self._write(b"".join(item.lines for item in rows))
         except OSError as error:
             log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})  # noqa: TRY400 - the number says it all
+            self._probe.failed()
             self._abandon()
             failure = Unavailable("ledger_unavailable", "The ledger cannot be written; no prediction is answered.")
             for item in rows:
                 _settle(item.written, failure)
             return
+        self._probe.succeeded()
         with self._lock:
             self._total_bytes += size
         for item in rows:
@@ -161,14 +187,19 @@ class LedgerWriter:
             view = view[os.write(self._descriptor, view) :]
         if self._limits.sync:
             os.fdatasync(self._descriptor)
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise OSError(errno.ESTALE, "The open segment was deleted.")  # what is written there is lost with it
         self._size += len(content)
+        self._rows += content.count(b"\n")
+        assert self._mark is not None
+        self._mark.write(Mark(self._size, self._rows))
         return len(content)
 
     def _open_segment(self) -> None:
         with self._lock:
             self._number += 1
-            self._size = 0
-            self._descriptor = self._folder.create(self._number)
+            self._size = self._rows = 0
+            self._descriptor, self._mark = self._folder.create(self._number)
 
     def _abandon(self) -> None:
         """After a failed write nothing is known about the file's end: cut it and go on in a new segment."""
@@ -183,7 +214,13 @@ class LedgerWriter:
             if self._descriptor is not None:
                 with contextlib.suppress(OSError):
                     os.close(self._descriptor)
-            self._descriptor, self._size = None, 0
+            if self._mark is not None:
+                self._mark.close()
+            self._descriptor, self._mark, self._size = None, None, 0
+
+
+def _aside_bytes(folder: SegmentFolder) -> int:
+    return folder.set_aside.totals().size_bytes + folder.quarantine.held().size_bytes
 
 
 def _settle(future: Future[None], failure: Exception | None = None) -> None:

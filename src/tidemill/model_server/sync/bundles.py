@@ -1,8 +1,10 @@
 """Bundles on the model server's own disk: fetched once, checked every time, unpacked for loading."""
 
 import asyncio
+import logging
 import os
 import shutil
+import stat
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from tidemill.kit.errors import TidemillError
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.ids import uuid7
 from tidemill.model_server.disk import StateDirectory, sync_directory
+from tidemill.model_server.quarantine import is_plain
+
+log = logging.getLogger(__name__)
 
 Download = Callable[[str, int, Path], Awaitable[None]]
 """``download(sha256, size_bytes, target)``."""
@@ -20,6 +25,7 @@ class BundleCache:
     def __init__(self, state: StateDirectory, download: Download) -> None:
         self._bundles = state.bundles
         self._models = state.models
+        self._quarantine = state.quarantine
         self._download = download
         self._clear()
 
@@ -33,7 +39,7 @@ class BundleCache:
         try:
             await asyncio.to_thread(unpack_bundle, bundle, folder)
         except TidemillError:
-            bundle.unlink(missing_ok=True)
+            bundle.unlink(missing_ok=True)  # as the store holds it: no damage of this disk
             raise
         return folder
 
@@ -43,12 +49,12 @@ class BundleCache:
     def keep_only(self, sha256s: Collection[str]) -> None:
         """Delete the bundles that nobody needs any more."""
         for path in self._bundles.glob("*.tar"):
-            if path.stem not in sha256s:
+            if path.stem not in sha256s and is_plain(path):
                 path.unlink(missing_ok=True)
 
     async def _fetched(self, sha256: str, size_bytes: int) -> Path:
         bundle = self._bundles / f"{sha256}.tar"
-        if bundle.exists() and await asyncio.to_thread(sha256_of_file, bundle) == sha256:
+        if await asyncio.to_thread(self._is_whole, bundle, sha256, size_bytes):
             return bundle
         part = bundle.with_suffix(".part")
         try:
@@ -58,12 +64,25 @@ class BundleCache:
             part.unlink(missing_ok=True)
         return bundle
 
+    def _is_whole(self, bundle: Path, sha256: str, size_bytes: int) -> bool:
+        """Whether the bundle is here as it was fetched; what else has its name is moved aside, to be fetched anew."""
+        if not bundle.is_symlink() and not bundle.exists():
+            return False
+        try:
+            if is_plain(bundle) and bundle.stat().st_size == size_bytes and sha256_of_file(bundle) == sha256:
+                return True
+        except OSError as error:
+            log.warning("A bundle on disk cannot be read", extra={"reason": error.errno})
+        self._quarantine.take(bundle, "bundle_damaged")
+        return False
+
     def _clear(self) -> None:
-        """What an earlier process had unpacked, or left half fetched."""
-        for folder in self._models.iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
-        for part in self._bundles.glob("*.part"):
-            part.unlink(missing_ok=True)
+        """What an earlier process had unpacked, or left half fetched: copies, so nothing is lost with them."""
+        for path in (*self._models.iterdir(), *self._bundles.glob("*.part")):
+            if is_plain(path, stat.S_IFDIR):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _make_durable(part: Path, target: Path) -> None:

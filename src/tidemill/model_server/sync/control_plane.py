@@ -8,8 +8,8 @@ import httpx
 from pydantic import ValidationError
 
 from tidemill import __version__
-from tidemill.client.transport import raise_for_problem
-from tidemill.kit.errors import Invalid, TidemillError, TooLarge, Unavailable
+from tidemill.kit.answers import error_of_answer
+from tidemill.kit.errors import Invalid, TooLarge, Unavailable
 from tidemill.kit.ids import uuid7
 from tidemill.schemas.serving import SegmentReceipt, ServerReport
 
@@ -77,12 +77,14 @@ class ControlPlane:
 
 
 def _raise_for(response: httpx.Response) -> None:
+    if response.status_code < 400:
+        return
     try:
-        raise_for_problem(response)
-    except TidemillError:
-        raise
+        error = error_of_answer(response.status_code, response.content, response.headers.get("x-request-id"))
     except (AttributeError, KeyError, TypeError, ValueError):  # an answer of something that is not our api
         raise Unavailable("api_answer_unreadable", f"The api answered HTTP {response.status_code}.") from None
+    if error is not None:
+        raise error
 
 
 def _away(error: httpx.HTTPError) -> Unavailable:

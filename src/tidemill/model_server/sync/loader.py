@@ -21,6 +21,8 @@ from tidemill.schemas.serving import DeploymentSpec, LoadStatus
 log = logging.getLogger(__name__)
 
 StartRuntime = Callable[[Path, DeploymentSpec], Awaitable[Runtime]]
+_RESTORED_TOGETHER = 4
+"""Models loaded side by side at a start: their processes begin with seconds of importing."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -102,8 +104,13 @@ class Loader:
 
     async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
         """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
-        for spec in specs:
-            await self._load(spec)
+        turns = asyncio.Semaphore(_RESTORED_TOGETHER)
+
+        async def load(spec: DeploymentSpec) -> None:
+            async with turns:
+                await self._load(spec)
+
+        await asyncio.gather(*(load(spec) for spec in specs))
         self._failures.clear()
 
     def statuses(self) -> list[LoadStatus]:

@@ -14,6 +14,7 @@ from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.model_server.access import KeyRing
 from tidemill.model_server.disk import StateDirectory, write_atomically
+from tidemill.model_server.ledger.set_aside import SetAsideTotals
 from tidemill.model_server.sync.control_plane import ControlPlane
 from tidemill.model_server.sync.loader import Loader, Wanted
 from tidemill.sandbox.confinement import Kernel
@@ -30,7 +31,8 @@ class LedgerFigures:
     """What is reported of the ledger."""
 
     waiting_bytes: Callable[[], int]
-    rejected_rows: Callable[[], int]
+    aside: Callable[[], SetAsideTotals]
+    quarantined_files: Callable[[], int]
 
 
 class Synchronizer:
@@ -106,7 +108,8 @@ class Synchronizer:
 
     async def _report_if_due(self) -> None:
         statuses = self._loader.statuses()
-        state = ([status.model_dump() for status in statuses], self._ledger.rejected_rows())
+        aside, quarantined = self._ledger.aside(), self._ledger.quarantined_files()
+        state = ([status.model_dump() for status in statuses], aside, quarantined)
         if state == self._reported[1] and time.monotonic() - self._reported[0] < _REPORT_SECONDS:
             return
         used = self._keys.take_uses()
@@ -117,7 +120,10 @@ class Synchronizer:
             deployments=statuses,
             keys_used=used,
             ledger_waiting_bytes=self._ledger.waiting_bytes(),
-            ledger_rejected_rows=self._ledger.rejected_rows(),
+            ledger_rejected_rows=aside.rows,
+            ledger_lost_rows=aside.lost_rows,
+            ledger_set_aside_bytes=aside.size_bytes,
+            quarantined_files=quarantined,
             sandbox=Kernel.probe().level,
         )
         try:
@@ -134,16 +140,21 @@ class Synchronizer:
             log.error("The snapshot cannot be kept on disk", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
 
     def _stored_snapshot(self) -> Snapshot | None:
-        try:
-            return Snapshot.model_validate_json(self._state.snapshot_file.read_bytes())
-        except FileNotFoundError:
+        content = self._state.read(self._state.snapshot_file)
+        if content is None:
             return None
-        except (OSError, ValidationError):
-            log.warning("The snapshot on disk cannot be read; waiting for the api")
+        try:
+            return Snapshot.model_validate_json(content)
+        except ValidationError:
+            self._state.quarantine.take(self._state.snapshot_file, "snapshot_unreadable")
             return None
 
     def _served_before(self) -> list[DeploymentSpec]:
+        content = self._state.read(self._state.serving_file)
+        if content is None:
+            return []
         try:
-            return _SPECS.validate_json(self._state.serving_file.read_bytes())
-        except (OSError, ValidationError):
+            return _SPECS.validate_json(content)
+        except ValidationError:
+            self._state.quarantine.take(self._state.serving_file, "serving_unreadable")
             return []

@@ -1,0 +1,1 @@
+"""Which object store belongs to the platform."""
