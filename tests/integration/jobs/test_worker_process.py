@@ -15,6 +15,7 @@ from tests.integration.jobs.kinds import COMPUTE, EFFECT, LONG, SLEEP, Payload
 from tidemill.db.engine import transaction
 from tidemill.jobs import service
 from tidemill.kit.errors import Conflict
+from tidemill.sandbox.confinement import Kernel
 
 
 def ticks_of(file: Path) -> list[tuple[int, float]]:
@@ -121,7 +122,8 @@ async def test_a_running_job_is_cancelled_with_everything_its_child_started(
     job_id = await desk.submit(COMPUTE, Payload(entry="tick", file=str(file)))
     await desk.ticking(job_id)
     family = {child.pid for child in psutil.Process(worker.process.pid).children(recursive=True)}
-    assert len(family) == 2
+    # The sandbox refused it the second process that it asked for; without one it is ended as well.
+    assert len(family) == (1 if Kernel.probe().level == "full" else 2)
     async with transaction(desk.sessions) as session:
         job = await service.cancel(session, job_id)
         assert (job.status, job.cancel_requested_at is not None) == ("running", True)
