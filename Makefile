@@ -32,6 +32,7 @@ $(VENV)/.platform: requirements/platform.lock pyproject.toml
 	@echo "Installing the platform (locked and hashed) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/platform.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src # children of a worker can write no bytecode
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.platform

@@ -13,12 +13,12 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from tidemill.training.ingest.text import decompress, most_unpacked_bytes
 
 from tests.integration.ingest.ingesting import Ingest
 from tidemill.kit.errors import TooLarge
 from tidemill.kit.parquet_pages import check_footer, check_schema, read_pages
 from tidemill.kit.thrift_compact import Damaged
+from tidemill.reading.text import decompress, most_unpacked_bytes
 
 _MIB = 2**20
 

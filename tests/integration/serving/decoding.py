@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import gzip
 import io
 import json
 import sys
@@ -11,18 +12,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.signatures import Column
 from tidemill.model_server.request_memory import MemoryShare, RequestMemory
-from tidemill.model_server.transports.csv_table import CsvTable
+from tidemill.model_server.transports.csv_table import CsvTable, unpacked
 from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import parsed_json
 from tidemill.model_server.transports.sizes import csv_bytes
 
 MIB = 2**20
 MEMORY_BYTES = 128 * MIB
-_MOST_ROWS = 100_000
+_MOST_ROWS = 250_000
 _SIGNATURE = [Column("text", "string", True), Column("other", "string", False)]
 Decode = Callable[[MemoryShare], Any]
 
@@ -33,8 +35,9 @@ def _json(body: bytes) -> Decode:
 
 def _csv(body: bytes) -> Decode:
     def decode(share: MemoryShare) -> Any:
-        share.take(csv_bytes(body))
-        return CsvTable(body, _SIGNATURE)
+        plain = unpacked(body, share.take)
+        share.take(csv_bytes(plain))
+        return CsvTable(plain, "text/csv", _SIGNATURE, _MOST_ROWS)
 
     return decode
 
@@ -70,7 +73,9 @@ def cases() -> Iterator[tuple[str, Decode]]:
     yield "json: depth", _json(b"[" * 500_000)
     yield "json: a long number", _json(b"[" + b"9" * (4 * MIB) + b"]")
     yield "csv: cells", _csv(b"," * (8 * MIB))
-    yield "csv: rows", _csv(b"text\n" + b"ab\n" * 250_000)
+    yield "csv: rows", _csv(b"text\n" + b"ab\n" * 150_000)
+    yield "csv: packed cells", _csv(gzip.compress(b"," * (60 * MIB), 1))
+    yield "csv: packed rows", _csv(zstandard.compress(b"text\n" + b"ab\n" * 150_000))
     yield "parquet: dictionary", _parquet(_with_dictionary(10 * MIB, 300))
     yield "parquet: large dictionary", _parquet(_with_dictionary(50 * MIB, 20))
     yield "parquet: page of zeros", _parquet(pa.array(["0" * (30 * MIB)] * 4), use_dictionary=False)

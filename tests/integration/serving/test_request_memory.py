@@ -26,6 +26,8 @@ _OUTCOMES = {
     "json: a long number": "body_not_json",
     "csv: cells": "request_too_large",
     "csv: rows": "ok",
+    "csv: packed cells": "request_too_large",
+    "csv: packed rows": "ok",
     "parquet: dictionary": "ok",
     "parquet: large dictionary": "request_too_large",
     "parquet: page of zeros": "request_too_large",
@@ -46,8 +48,12 @@ def test_decoding_takes_no_more_than_one_request_may_have_in_any_format() -> Non
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert {name: outcome for name, (outcome, _) in found.items()} == _OUTCOMES
-    limits = {"ok": decoding.MEMORY_BYTES // 2}
-    too_much = {name: peak for name, (outcome, peak) in found.items() if peak > limits.get(outcome, _REFUSED_BYTES)}
+    part = decoding.MEMORY_BYTES // 2
+    # What is compressed shows its size only as it is unpacked, into memory that it has claimed.
+    unpacked = {name for name, (outcome, _) in found.items() if outcome == "ok" or "packed" in name}
+    too_much = {
+        name: peak for name, (_, peak) in found.items() if peak > (part if name in unpacked else _REFUSED_BYTES)
+    }
     assert too_much == {}
 
 

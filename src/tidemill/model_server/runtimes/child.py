@@ -128,7 +128,8 @@ class ChildRuntime:
 
         Raises Unsupported where this machine cannot confine it and nobody has allowed that.
         """
-        refuse_foreign_code(order.box.kernel, order.box.allow_unconfined)
+        if order.runs_code:
+            refuse_foreign_code(order.box.kernel, order.box.allow_unconfined)
         runtime = ChildRuntime(order)
         first = await _start(order)
         runtime._process = first

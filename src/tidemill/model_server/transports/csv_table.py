@@ -1,19 +1,35 @@
 """CSV has no types: its cells are read as the model's signature says, which is what MLflow does with CSV."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.message import Message
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.kit.signatures import INVALID, Column, value_of_text
+from tidemill.reading.detect import Compression, Head, detect_compression
 from tidemill.reading.opened import open_text
 from tidemill.reading.records import DelimitedText, Record
+from tidemill.reading.text import unpacked_chunks
 from tidemill.schemas.datasets import IngestOptions
 
 _MAX_PROBLEMS = 100
 _MOST_BYTES = 64 * 2**20
 """Of a body once it is unpacked."""
+
+
+def unpacked(body: bytes, take: Callable[[int], None]) -> bytes:
+    """The body, or what it holds where it is compressed; ``take`` claims memory for that piece by piece.
+
+    Raises Invalid if it is damaged, TooLarge beyond 64 MiB, and what ``take`` raises.
+    """
+    if detect_compression(Head(body[:4])) is Compression.NONE:
+        return body
+    plain = bytearray()
+    for chunk in unpacked_chunks(io.BytesIO(body), _MOST_BYTES):
+        take(2 * len(chunk))  # once as it grows, once as it is kept
+        plain += chunk
+    return bytes(plain)
 
 
 class CsvTable:

@@ -1,6 +1,7 @@
 """MLflow's scoring protocol, for clients that know it: ``/invocations``, ``/ping``, ``/health``, ``/version``."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,13 +10,14 @@ from fastapi.responses import PlainTextResponse
 from tidemill import __version__
 from tidemill.kit.errors import Conflict, Invalid, NotFound, Problem, Unsupported
 from tidemill.kit.names import NAME_PATTERN, Name
+from tidemill.kit.signatures import Column
 from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.request_memory import memory_of
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
-from tidemill.model_server.transports.csv_table import CsvTable
+from tidemill.model_server.transports.csv_table import CsvTable, unpacked
 from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import (
     Caller,
@@ -117,15 +119,22 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
     return answer(rows.spec, reply_body(rows) | warnings)
 
 
+def _csv_table(
+    body: bytes, content_type: str, columns: Sequence[Column], max_rows: int, take: Callable[[int], None]
+) -> CsvTable:
+    plain = unpacked(body, take)
+    take(csv_bytes(plain))
+    return CsvTable(plain, content_type, columns, max_rows)
+
+
 async def _read(
     request: Request, body: bytes, served: ServedModel, max_rows: int
 ) -> tuple[InputTable, dict[str, Any] | None]:
     """The rows and the params. Files are read in a thread, so that others are answered meanwhile."""
     kind, memory = media_type(request), memory_of(request)
     if kind == "text/csv":
-        memory.take(csv_bytes(body))
         content_type = request.headers.get("content-type", "")
-        return await asyncio.to_thread(CsvTable, body, content_type, served.columns, max_rows), None
+        return await asyncio.to_thread(_csv_table, body, content_type, served.columns, max_rows, memory.take), None
     if kind in _PARQUET:
         return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows, memory.take), None
     return _table(_checked(request, body))

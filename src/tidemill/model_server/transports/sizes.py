@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 _OBJECT_BYTES, _LIST_BYTES, _MEMBER_BYTES, _VALUE_BYTES = 184, 80, 36, 80
-_CELL_BYTES, _ROW_BYTES = 72, 120
+_CELL_BYTES, _ROW_BYTES = 80, 260
 _ASTRAL = re.compile(rb"\\u[dD][89abAB]|[\xf0-\xf4]")
 """Characters beyond 16 bits: each character of a text with one takes four bytes, and its UTF-8 is kept beside it."""
 _CHUNK_BYTES = 2**18
