@@ -91,7 +91,7 @@ def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
     while True:
         try:
             accepted.append(listener.accept()[0])
-        except BlockingIOError:
+        except OSError:  # none waits, or this process may open no more files: those are reset, as without us
             return accepted
 
 
