@@ -242,7 +242,7 @@ async def test_the_callers_request_id_comes_back(api: httpx.AsyncClient) -> None
 
 async def test_readiness_lists_its_checks_and_metrics_use_route_templates(api: httpx.AsyncClient) -> None:
     ready = await api.get("/readyz?verbose")
-    assert (ready.status_code, ready.json()["checks"]) == (200, {"database": True})
+    assert (ready.status_code, ready.json()["checks"]) == (200, {"database": True, "object_store": True})
     await api.post("/api/v1/keys/key_0:revoke")
     metrics = (await api.get("/metrics")).text
     assert 'route="/api/v1/keys/{key_id}:revoke",status="404"' in metrics

@@ -20,6 +20,7 @@ from tidemill.api.app import create_app
 from tidemill.auth.access import RequiredScope
 from tidemill.auth.keys import read_token
 from tidemill.auth.lanes import CallerLanes
+from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key, revoke_key
 from tidemill.db.engine import SessionFactory, transaction
@@ -109,7 +110,9 @@ async def callers(sessions: SessionFactory) -> Callers:
         for name, scope in (("revoked", Scope.ADMIN), ("expired", Scope.ADMIN), ("predicting", Scope.PREDICT),
                             ("reading", Scope.JOBS_READ)):  # fmt: skip
             made[name] = (await create_key(session, NewKey(name, [scope]), "test", None))[1]
-        await revoke_key(session, read_token(made["revoked"]).key_id)
+        await revoke_key(
+            session, read_token(made["revoked"]).key_id, Principal("key_0", "admin", frozenset({Scope.ADMIN}))
+        )
         expired = await session.get_one(ApiKey, read_token(made["expired"]).key_id)
         expired.expires_at = utc_now() - timedelta(seconds=1)
     refused = {"unknown": made_up_token(), "revoked": made["revoked"], "expired": made["expired"]}
@@ -124,14 +127,14 @@ def api_app(settings: Settings, sessions: SessionFactory, store: ObjectStore, ml
 @pytest.fixture
 async def model_server_app(callers: Callers, tmp_path: Path, sessions: SessionFactory) -> AsyncIterator[FastAPI]:
     """It knows the keys as a snapshot has them, an expired one included that was valid when that was made."""
-    settings = ModelServerSettings(key=made_up_token(), state_dir=tmp_path / "state")  # type: ignore[arg-type]
-    server = ModelServer(settings)
+    own = ModelServerSettings(key=made_up_token(), state_dir=tmp_path / "state")  # type: ignore[arg-type]
+    server = ModelServer(own, "test")
     async with transaction(sessions) as session:
         keys = await session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None)))
         server.serving.keys.replace(
             [KeySpec(id=k.id, secret_sha256=k.secret_sha256, scopes=k.scopes, expires_at=k.expires_at) for k in keys]
         )
-    yield create_model_server(server, settings)
+    yield create_model_server(server, Settings(environment="test", model_server=own))
     await server._close()
 
 

@@ -84,6 +84,7 @@ async def push_and_wait(url: str, key: str) -> str:
 @pytest.fixture
 def environment(database: DatabaseSettings, tmp_path: Path) -> dict[str, str]:
     return {
+        "TIDEMILL_ENVIRONMENT": "test",
         "TIDEMILL_DATABASE__URL": database.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{tmp_path}/objects",
         "TIDEMILL_WORKER__SCRATCH_DIR": str(tmp_path / "scratch"),

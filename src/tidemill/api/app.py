@@ -64,7 +64,10 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
         checks={"database": database_answers, "object_store": services.store.is_right},
-        authentication=Middleware(AuthenticationMiddleware, authenticate=authenticator(services)),
+        authentication=Middleware(
+            AuthenticationMiddleware,
+            authenticate=authenticator(services.sessions, services.lanes, services.settings.environment),
+        ),
         inner_middleware=[
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],

@@ -8,12 +8,13 @@ from fastapi import Depends
 
 from tidemill.auth.access import RequiredScope
 from tidemill.auth.keys import read_token, token_of_header
+from tidemill.auth.lanes import CallerLanes
 from tidemill.auth.middleware import Authenticate
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.auth.service import authenticate, principal_by_id
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps.services import ApiServices, ServicesDep
+from tidemill.deps.services import ServicesDep
 from tidemill.kit.errors import TidemillError, Unavailable
 from tidemill.web.database_problems import of_database
 
@@ -29,14 +30,13 @@ def require(scope: Scope) -> RequiredScope:
     return RequiredScope(scope)
 
 
-def authenticator(services: ApiServices) -> Authenticate:
+def authenticator(sessions: SessionFactory, lanes: CallerLanes, environment: str) -> Authenticate:
     """Looks keys up in the database, every time: a revoked key is refused from that moment on."""
 
     async def principal(authorization: str | None) -> Principal:
         token = token_of_header(authorization)
-        environment = services.settings.environment
         try:
-            async with services.lanes.turn(read_token(token, environment)), transaction(services.sessions) as session:
+            async with lanes.turn(read_token(token, environment)), transaction(sessions) as session:
                 return await authenticate(session, token, environment)
         except Exception as raised:
             if isinstance(raised, TidemillError) or (error := of_database(raised)) is None:

@@ -23,6 +23,7 @@ from tidemill.cli.prediction_rows import RowFile
 from tidemill.features.feedback.files import reader_for
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.signatures import Column
+from tidemill.model_server.request_memory import RequestMemory
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.csv_table import CsvTable
 from tidemill.model_server.transports.parquet_table import ParquetTable
@@ -72,16 +73,19 @@ def feedback(media_type: str) -> Reading:
     return read
 
 
+_MEMORY_BYTES = 512 * 2**20
+
+
 def csv_body(content: bytes) -> None:
     validate(CsvTable(content, "text/csv", SIGNATURE, 1000), SIGNATURE)
 
 
 def parquet_body(content: bytes) -> None:
-    validate(ParquetTable(content, SIGNATURE, 1000), SIGNATURE)
+    validate(ParquetTable(content, SIGNATURE, 1000, RequestMemory(_MEMORY_BYTES).share().take), SIGNATURE)
 
 
 def json_body(content: bytes) -> None:
-    validate(RecordsTable(parsed_json(content), "/inputs"), SIGNATURE)
+    validate(RecordsTable(parsed_json(content, RequestMemory(_MEMORY_BYTES).share()), "/inputs"), SIGNATURE)
 
 
 ENDINGS = {"ndjson": ".ndjson", "zstd": ".ndjson.zst", "parquet": ".parquet", "parquet_plain": ".parquet"}

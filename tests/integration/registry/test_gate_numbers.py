@@ -42,7 +42,8 @@ class Ring:
         bundle, holdout = trained.save(self.folder, f"model-{number}")
         return {
             "number": number, "bundle": str(bundle.path), "bundle_sha256": bundle.sha256, "flavor": "tidemill",
-            "task": "binary", "target": "good", "classes": ["no", "yes"], "signature": trained.signature,
+            "runs_code": False, "task": "binary", "target": "good", "classes": ["no", "yes"],
+            "signature": trained.signature,
             "dataset_version_id": "dsv_1", "holdout": str(holdout),
         } | changes  # fmt: skip
 

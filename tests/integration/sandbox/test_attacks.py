@@ -117,7 +117,7 @@ async def test_foreign_code_is_refused_where_it_cannot_be_confined_unless_that_i
     assert answer["text"] == "text"
     box = ModelBox(kernel=OLD)
     with pytest.raises(Unsupported):
-        await ChildRuntime.load(ModelOrder(tmp_path, "pyfunc", {}, 20, box))
+        await ChildRuntime.load(ModelOrder(tmp_path, "pyfunc", {}, 20, runs_code=True, box=box))
 
 
 NO_MESSAGES = (
@@ -167,7 +167,7 @@ async def hostile(targets: dict[str, Any], tmp_path: Path) -> AsyncIterator[Chil
     temporary = tmp_path / "data/model-server/temporary"
     temporary.mkdir()
     box = ModelBox(disk_bytes=32 << 20, temporary=temporary)
-    runtime = await ChildRuntime.load(ModelOrder(directory, "pyfunc", {"x": "double"}, 60, box))
+    runtime = await ChildRuntime.load(ModelOrder(directory, "pyfunc", {"x": "double"}, 60, runs_code=True, box=box))
     yield runtime
     await runtime.close()
     assert not list(temporary.iterdir())

@@ -83,7 +83,7 @@ def _settings(state: Path, **own: Any) -> ModelServerSettings:
 
 async def _starts(state: Path, **own: Any) -> ModelServer:
     """A whole server on the folder: started, one pass of what it does by itself, stopped."""
-    server = ModelServer(_settings(state, **own))
+    server = ModelServer(_settings(state, **own), "test")
     await server._synchronizer.restore()
     await server._writer.append(line(1))
     with pytest.raises((Unavailable, OSError)):
@@ -268,7 +268,7 @@ def _admin(*arguments: str) -> str:
 async def test_readiness_tells_a_full_disk_and_returns_with_its_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ModelServer(_settings(tmp_path))
+    server = ModelServer(_settings(tmp_path), "test")
     ready = server.checks()["disk"]
     assert await ready()
     with monkeypatch.context() as disk:

@@ -6,7 +6,7 @@ import pytest
 import skops.io
 
 from tests.unit.training.tables import people, prepared
-from tidemill.adapters.model_loading import TRUSTED_TYPES
+from tidemill.adapters.data_models import TRUSTED_TYPES
 from tidemill.training.candidates import FAMILIES, known_points
 from tidemill.training.fitting import scores_of
 from tidemill.training.pipelines import refit, use_one_thread

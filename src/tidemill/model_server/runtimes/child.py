@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidemill.kit.errors import DeadlineExceeded, Invalid, NotFound, TidemillError, Unavailable
+from tidemill.kit.errors import DeadlineExceeded, Forbidden, Invalid, NotFound, TidemillError, TooLarge, Unavailable
 from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
@@ -237,7 +237,7 @@ async def _start(order: ModelOrder) -> _Process:
         raise
     if "error" in answer:
         await child.end()
-        raise error_of(answer, (Invalid, NotFound))
+        raise error_of(answer, (Forbidden, Invalid, NotFound, TooLarge))
     return child
 
 
