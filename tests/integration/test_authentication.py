@@ -238,7 +238,7 @@ async def test_a_flood_of_unknown_keys_leaves_the_database_to_those_who_are_know
         nonlocal held
         held -= 1
 
-    authenticate = authenticator(sessions, CallerLanes(at_once=2, waiting=20))
+    authenticate = authenticator(sessions, CallerLanes(at_once=2, waiting=20), "test")
     await authenticate(f"Bearer {callers.predicting}")
     flood = [asyncio.create_task(authenticate(f"Bearer {made_up_token(number)}")) for number in range(100)]
     await asyncio.sleep(0)
@@ -259,7 +259,7 @@ async def test_a_flood_of_unknown_keys_leaves_the_database_to_those_who_are_know
 async def test_what_lasts_ends_once_its_key_no_longer_holds(
     sessions: SessionFactory, callers: Callers, change: str, error: type[Exception]
 ) -> None:
-    principal = await authenticator(sessions, CallerLanes())(f"Bearer {callers.reading}")
+    principal = await authenticator(sessions, CallerLanes(), "test")(f"Bearer {callers.reading}")
     now = 1000.0
     standing = Standing(sessions, principal, Scope.JOBS_READ, clock=lambda: now)
 

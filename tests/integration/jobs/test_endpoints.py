@@ -158,6 +158,7 @@ async def test_an_open_stream_does_not_keep_the_api_from_stopping(
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
         **bytecode,
+        "TIDEMILL_ENVIRONMENT": "test",
         "TIDEMILL_DATABASE__URL": database.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{tmp_path}/objects",
         "TIDEMILL_API__PORT": str(port),

@@ -35,7 +35,8 @@ async def test_the_api_agrees_with_its_document(
 ) -> None:
     await models.register("wealth", classifier())
     (await control.put("/api/v1/deployments/wealth", json={"model": "wealth:1"})).raise_for_status()
-    assert not await _findings(live_api.url, live_api.key, tmp_path)
+    found = await _findings(live_api.url, live_api.key, tmp_path)
+    assert not found, found
 
 
 async def test_the_model_server_agrees_with_its_document(
@@ -45,4 +46,5 @@ async def test_the_model_server_agrees_with_its_document(
     (await control.put("/api/v1/deployments/wealth", json={"model": "wealth:1"})).raise_for_status()
     await server.start()
     await server.until_serving("wealth", 1)
-    assert not await _findings(server.url, await make_key(Scope.PREDICT), tmp_path)
+    found = await _findings(server.url, await make_key(Scope.PREDICT), tmp_path)
+    assert not found, found
