@@ -83,7 +83,7 @@ FOREIGN := postgres nginx prometheus alertmanager postgres-exporter nginx-export
 
 .PHONY: test-tools
 test-tools: $(VENV)/.dev docker ## Read the shipped files with the programs that read them in a stack; nothing is left out
-	@TIDEMILL_TEST_COMPLETE=1 $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/deploy tests/observability
+	@TESTS_COMPLETE=1 $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile tests/deploy tests/observability
 
 .PHONY: stack-images
 stack-images: docker ## Pull every image of a stack that is not built here

@@ -95,9 +95,9 @@ def store(tmp_path: Path) -> ObjectStore:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("TIDEMILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("TESTS_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        programs.left_out("no folder of real data sets", "TIDEMILL_TEST_DATA names it")
+        programs.left_out("no folder of real data sets", "TESTS_DATA names it")
     return folder
 
 

@@ -2,7 +2,7 @@
 
 A program comes from the PATH, from beside Python (wheels, `make minio`) or, with a Docker Engine, out of the image that
 the stack runs. A test whose program is missing is left out with what to install, which the closing lines of the run
-repeat; where ``TIDEMILL_TEST_COMPLETE`` is set, nothing may be left out and it fails instead.
+repeat; where ``TESTS_COMPLETE`` is set, nothing may be left out and it fails instead.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import pytest
 
-COMPLETE = "TIDEMILL_TEST_COMPLETE"
+COMPLETE = "TESTS_COMPLETE"
 _TIMEOUT_SECONDS = 60
 
 Version = tuple[int, ...]
