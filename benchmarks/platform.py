@@ -121,16 +121,22 @@ def restart_seconds(layout: Layout, root: psutil.Process, count: int) -> list[fl
 
 
 def _deploy(addresses: dict[str, str], layout: Layout) -> None:
-    environment = {**os.environ, "TIDEMILL_URL": addresses["api"], "TIDEMILL_API_KEY": layout.admin_key.read_text()}
+    environment = {
+        **os.environ,
+        "TIDEMILL_URL": addresses["api"],
+        "TIDEMILL_API_KEY": layout.admin_key.read_text().strip(),
+    }
     table = layout.root / "bench.csv"
     table.write_text("x,y\n" + "".join(f"{n % 17},{'yes' if n % 17 > 8 else 'no'}\n" for n in range(400)))
     for words in (
-        ("dataset", "push", "bench", str(table)),
-        ("train", "bench", "--target", "y", "--register", "bench", "--candidates", "2"),
-        ("deploy", "set", "bench", "bench@1"),
+        ("dataset", "push", str(table), "--name", "bench"),
+        ("train", "submit", "bench", "--target", "y", "--name", "bench", "--trials", "2"),
+        ("deploy", "apply", "bench", "--model", "bench:1"),
     ):
         command = [sys.executable, "-m", "tidemill.cli.main", *words]
-        subprocess.run(command, check=True, env=environment, timeout=_JOB_TIMEOUT_SECONDS * 10)
+        subprocess.run(
+            command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=_JOB_TIMEOUT_SECONDS * 10
+        )
     _until_ready(addresses["model_server"])
 
 
