@@ -26,6 +26,8 @@ _SAMPLE_BYTES = 2**16
 _WESTERN = "cp1252"
 """Latin-1 with printable characters where that has control characters, which no text holds."""
 _OF_PYTHON = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+_BEYOND_ASCII = 0x80
+_NEAR_BYTES = 2
 _BYTE_ORDER_MARK = "\ufeff"
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
@@ -218,14 +220,28 @@ def _strange_lines(found: bytes, following: Iterator[bytes]) -> bytes:
 
 def _guess(sample: bytes) -> str:
     """Windows-1252 unless the sample clearly reads better in another alphabet."""
+    if len(sample) < 64 or _is_scattered(sample):
+        return _WESTERN
     best = charset_normalizer.from_bytes(sample).best()
-    if best is None or len(sample) < 64:
+    if best is None:
         return _WESTERN
     name = codecs.lookup(best.encoding).name
     alphabets = {alphabet for alphabet in best.alphabets if "Latin" not in alphabet}
     letters = any(word in alphabet for alphabet in alphabets for word in ("Cyrillic", "Greek", "Hebrew", "Arabic",
                   "CJK", "Hiragana", "Katakana", "Hangul", "Thai"))  # fmt: skip
     return name if letters else _WESTERN
+
+
+def _is_scattered(sample: bytes) -> bool:
+    """Whether most bytes beyond ASCII stand alone, as the accented letters of Western languages do.
+
+    In other alphabets whole words are made of them, and characters of several bytes have one in every two.
+    """
+    places = [place for place, byte in enumerate(sample) if byte >= _BEYOND_ASCII]
+    pairs = itertools.pairwise([-_NEAR_BYTES - 1, *places, len(sample) + _NEAR_BYTES + 1])
+    gaps = [after - before for before, after in pairs]
+    alone = sum(left > _NEAR_BYTES < right for left, right in itertools.pairwise(gaps))
+    return 2 * alone > len(places)
 
 
 def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> Iterator[str]:

@@ -69,6 +69,13 @@ def test_any_common_encoding_is_found(ingest: Ingest, encoding: str, found: str)
     assert result["source"]["encoding"] == found
 
 
+def test_accents_that_stand_alone_are_western_however_they_could_be_read(ingest: Ingest) -> None:
+    rows = "".join(f"{index:06d};{('A', 'B', 'Über')[index % 3]};{('ja', 'nein')[index % 2]}\n" for index in range(300))
+    result = ingest(("Nr;Größe;gekündigt\n" + rows).encode("cp1252"))
+    assert (result["source"]["encoding"], result["source"]["encoding_guessed"]) == ("cp1252", True)
+    assert table_of(result).column_names == ["Nr", "Größe", "gekündigt"]
+
+
 def test_windows_1252_is_told_from_latin_1_and_cyrillic_from_both(ingest: Ingest) -> None:
     result = ingest("name,price\nCafé,“5 €”\nThé,3 €\n".encode("cp1252"))
     assert table_of(result).column("price").to_pylist() == ["“5 €”", "3 €"]
