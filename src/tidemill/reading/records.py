@@ -146,7 +146,7 @@ def refuse_quotes(line: int, never_closes: bool) -> NoReturn:
     raise Invalid(
         "quote_misplaced",
         f"In the row at line {line} a quote closes in the middle of a field. Double the quotes within quoted fields, "
-        "or, if the file uses no quotes, say so (--quote none).",
+        "or, if the file uses no quotes, say so where it becomes a dataset (--quote none).",
         [problem],
     )
 

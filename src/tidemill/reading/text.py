@@ -26,6 +26,7 @@ _SAMPLE_BYTES = 2**16
 _WESTERN = "cp1252"
 """Latin-1 with printable characters where that has control characters, which no text holds."""
 _OF_PYTHON = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+_HOW_TO_NAME = "--encoding NAME for a dataset, charset=NAME in a Content-Type"
 _BEYOND_ASCII = 0x80
 _NEAR_BYTES = 2
 _BYTE_ORDER_MARK = "\ufeff"
@@ -48,7 +49,8 @@ class PlainText:
 
 def guess_warnings(encoding: str, guessed: bool) -> tuple[str, ...]:
     """A guess is told."""
-    return (f"The file is not UTF-8 and was read as {encoding}; --encoding NAME names another.",) if guessed else ()
+    said = f"The file is not UTF-8 and was read as {encoding}; {_HOW_TO_NAME} names another, and UTF-8 needs no name."
+    return (said,) if guessed else ()
 
 
 def decompress(path: Path, scratch: Path, limit_bytes: int) -> tuple[Path, Compression]:
@@ -270,7 +272,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encodi
         wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
             "encoding_wrong",
-            f"Line {line} is {wrong} {encoding}. Name the encoding, such as cp1252 or utf-16 (--encoding NAME).",
+            f"Line {line} is {wrong} {encoding}. Save it as UTF-8, or name the encoding, such as cp1252 or utf-16 ({_HOW_TO_NAME}).",
         ) from None
 
 
