@@ -272,7 +272,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encodi
         wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
             "encoding_wrong",
-            f"Line {line} is {wrong} {encoding}. Save the file as UTF-8, or name its encoding, such as cp1252 or utf-16 "
+            f"Line {line} is {wrong} {encoding}. Save it as UTF-8, or name its encoding, such as cp1252 or utf-16 "
             f"({_HOW_TO_NAME}).",
         ) from None
 
