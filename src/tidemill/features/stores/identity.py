@@ -36,15 +36,20 @@ def bind(store: ObjectStore, sessions: SessionFactory) -> None:
 async def settled_identity(sessions: SessionFactory, store: ObjectStore) -> str:
     """The identity that the store must have. A database without one gives it to its store, whoever comes first.
 
-    Raises Unavailable if the database has none and rows name objects of which the store holds none.
+    Raises Unavailable if the store is not marked yet and rows name objects of which it holds none, or if it is marked
+    and this database, without an identity, names nothing.
     """
     async with transaction(sessions) as session:
         known = await session.get(StoreIdentity, 1)
     if known is not None and known.marked_at is not None:
         return known.identity
-    if known is None:
-        await _refuse_foreign(sessions, store)
+    names = await _refuse_foreign(sessions, store)
     found = await store.mark()
+    async with transaction(sessions) as session:  # whoever marks the store has told the database before
+        known = await session.get(StoreIdentity, 1)
+    if known is None and found is not None and not names:
+        detail = "The object store is another platform's, as its mark says. If it is to be this one's: adopt-store."
+        raise Unavailable("object_store_foreign", detail)
     async with transaction(sessions) as session:
         row = {"number": 1, "identity": found or f"store_{uuid7().hex}", "marked_at": None}
         await session.execute(insert(StoreIdentity).values(row).on_conflict_do_nothing())
@@ -80,15 +85,17 @@ async def _settle(sessions: SessionFactory, identity: str) -> None:
         )
 
 
-async def _refuse_foreign(sessions: SessionFactory, store: ObjectStore) -> None:
+async def _refuse_foreign(sessions: SessionFactory, store: ObjectStore) -> bool:
+    """Whether rows name any object; Unavailable if they do and the store holds none of those that are looked for."""
     async with transaction(sessions) as session:
         keys = await _named_keys(session)
     for key in keys:
         if await store.exists(key):
-            return
+            return True
     if keys:
         detail = "The object store holds nothing that the database names: is its disk mounted, its address right?"
         raise Unavailable("object_store_foreign", detail)
+    return False
 
 
 async def _named_keys(session: AsyncSession) -> list[str]:

@@ -40,6 +40,8 @@ class SegmentFolder:
 
     def create(self, number: int) -> tuple[int, MarkFile]:
         """A descriptor for appending to a new segment, and its mark; their names are safely on disk."""
+        if os.path.lexists(self.path(number)):
+            raise FileExistsError(self.path(number).name)
         try:
             mark = MarkFile(self._mark_path(number))
             try:
@@ -47,6 +49,8 @@ class SegmentFolder:
             except OSError:
                 mark.close()
                 raise
+        except FileExistsError:
+            raise  # somebody put it there: it may hold rows
         except OSError:
             with contextlib.suppress(OSError):
                 self.delete(number)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import NotFound
+from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.model_server.disk import sync_directory
 from tidemill.model_server.ledger.lines import payload_of
@@ -23,6 +23,8 @@ from tidemill.model_server.quarantine import LEAST_BYTES, Quarantine, is_plain
 
 _NAME = re.compile(r"[0-9a-f]{32}|lost-[0-9]{16}-[0-9a-f]{8}")
 _LONGEST_RECORD_BYTES = 1 << 16
+_LATEST_SECONDS = 2.0**37
+"""A moment that datetimes still hold; file systems keep later ones."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,20 @@ class SetAside:
     def lines(self, name: str) -> list[bytes]:
         """What is kept under ``name``. Raises NotFound; a record of lost rows has none."""
         path = self._existing(name)
-        return [] if path.suffix == ".json" else path.read_bytes().splitlines()
+        return [] if path.suffix == ".json" else _read_plain(path).splitlines()
 
     def retry(self, name: str, repaired: bytes | None = None) -> int:
         """Have the rows of ``name``, or what they were mended to, shipped by the next pass; how many they are.
 
-        Raises NotFound.
+        Raises NotFound, or Invalid if no row is left.
         """
         path = self._existing(name)
         if path.suffix == ".json":
             raise NotFound("set_aside_rows_lost", "Of lost rows nothing is left that could be shipped.")
-        lines = [shippable(line) for line in (repaired if repaired is not None else path.read_bytes()).splitlines()]
+        content = repaired if repaired is not None else _read_plain(path)
+        lines = [shippable(line) for line in content.split(b"\n")]
+        if not any(lines):
+            raise Invalid("set_aside_rows_missing", "No row is left to ship; `discard` deletes what is set aside.")
         self._write(f"{name}.retry", b"".join(line + b"\n" for line in lines if line))
         self.discard(name)
         return sum(1 for line in lines if line)
@@ -124,7 +129,7 @@ class SetAside:
         record = _read_record(path.with_suffix(".json"))
         lost = path.suffix == ".json"
         rows = int(record.get("rows", 0)) if lost else self._count(path, status)
-        moment = datetime.fromtimestamp(status.st_mtime, UTC)
+        moment = datetime.fromtimestamp(min(max(0.0, status.st_mtime), _LATEST_SECONDS), UTC)
         reasons = record.get("reasons", {})
         return SetAsideEntry(path.stem, rows, max(status.st_size, LEAST_BYTES), moment, reasons, lost)
 
@@ -145,8 +150,10 @@ class SetAside:
 
     def _write(self, name: str, content: bytes) -> None:
         part = self.folder / f"{name}.part"
-        with part.open("wb") as out:
-            os.fchmod(out.fileno(), 0o600)
+        part.unlink(missing_ok=True)
+        # Never through a link: an operator may be root, and the folder is another user's.
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
             out.write(content)
             if os.geteuid() == 0:  # an operator's command, on the folder of a server that runs as another user
                 owner = self.folder.stat()
@@ -172,6 +179,12 @@ def tidy(folder: Path, quarantine: Quarantine) -> None:
             quarantine.take(path, "stray_among_set_aside_rows")
 
 
+def _read_plain(path: Path) -> bytes:
+    """Raises OSError for a link in its place."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
+        return stream.read()
+
+
 def _record(rows: int, reasons: Mapping[str, int]) -> bytes:
     return json.dumps({"rows": rows, "reasons": dict(reasons)}).encode() + b"\n"
 
@@ -182,9 +195,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _LONGEST_RECORD_BYTES:
             return {}
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(record, dict) or type(record.get("rows")) is not int:
+    if not isinstance(record, dict) or type(record.get("rows")) is not int or record["rows"] < 0:
         return {}
     reasons = record.get("reasons")
     whole = isinstance(reasons, dict) and all(type(count) is int for count in reasons.values())
