@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.kit.errors import Conflict
+from tidemill.cli import context
+from tidemill.kit.errors import Conflict, TidemillError
+from tidemill.platform.keys import ensure_token
 from tidemill.platform.postgres import _has_cluster
 
 
@@ -46,3 +48,24 @@ def test_a_missing_or_empty_folder_is_set_up_anew(tmp_path: Path) -> None:
 def test_a_cluster_is_used(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("17\n")
     assert _has_cluster(tmp_path)
+
+
+def test_a_token_that_is_no_text_is_refused_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.token"
+    file.write_bytes(b"\x00\xff\xfe")
+    file.chmod(0o600)
+    with pytest.raises(Conflict, match=str(file)):
+        ensure_token(file)
+    assert file.read_bytes() == b"\x00\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00\xff", b"5", b"[1]", b'{"api": 5}', b"{"], ids=["binary", "number", "list", "types", "cut"]
+)
+def test_damaged_addresses_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    file = tmp_path / context.ADDRESSES_FILE
+    file.write_bytes(content)
+    file.chmod(0o600)
+    monkeypatch.setattr(context.state, "data_dir", tmp_path)
+    with pytest.raises(TidemillError, match=context.ADDRESSES_FILE):
+        context._addresses()
