@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.cli import context
+from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Conflict, TidemillError
 from tidemill.platform.keys import ensure_token
 from tidemill.platform.postgres import _has_cluster
@@ -69,3 +70,11 @@ def test_damaged_addresses_are_one_sentence(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(context.state, "data_dir", tmp_path)
     with pytest.raises(TidemillError, match=context.ADDRESSES_FILE):
         context._addresses()
+
+
+def test_what_no_worker_made_stays_in_scratch_and_stops_no_worker(tmp_path: Path) -> None:
+    (tmp_path / "worker-file").write_bytes(b"x")
+    (tmp_path / "worker-link").symlink_to(tmp_path / "gone")
+    (tmp_path / "worker-folder" / "lock").mkdir(parents=True)
+    assert ScratchSpace(tmp_path).remove_abandoned() == 0
+    assert len(list(tmp_path.iterdir())) == 3
