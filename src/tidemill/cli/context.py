@@ -140,9 +140,12 @@ def _plain(data: Any) -> Any:
 def _addresses() -> dict[str, str]:
     text = _read(state.data_dir / ADDRESSES_FILE)
     try:
-        return dict(json.loads(text)) if text else {}
-    except ValueError:
-        raise Invalid("addresses_damaged", f"{state.data_dir / ADDRESSES_FILE} is damaged; set TIDEMILL_URL.") from None
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise Invalid("addresses_damaged", f"{state.data_dir / ADDRESSES_FILE} is damaged; set TIDEMILL_URL.")
+    return found
 
 
 def _key_of_data_dir() -> str | None:
@@ -163,5 +166,7 @@ def _read(file: Path) -> str | None:
         return None
     except Forbidden as error:
         raise Forbidden("file_unreadable", f"{error.detail} Or {_WITHOUT_FILES}.") from None
+    except UnicodeDecodeError:
+        raise Forbidden("file_unreadable", f"{file} is damaged, it is no text: {_WITHOUT_FILES}.") from None
     except OSError as error:
         raise Forbidden("file_unreadable", f"{file} cannot be read ({error.strerror}): {_WITHOUT_FILES}.") from None

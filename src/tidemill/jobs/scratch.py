@@ -38,6 +38,8 @@ class ScratchSpace:
         """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours."""
         removed = 0
         for folder in checked_folder(self._root).glob("worker-*") if self._root.is_dir() else ():
+            if folder.is_symlink() or not folder.is_dir() or (folder / _LOCK).is_symlink() or (folder / _LOCK).is_dir():
+                continue  # no worker made it, so it stays
             lock = None if folder == self._own else _try_lock(folder / _LOCK)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from tidemill.auth.service import NewKey, create_key, is_valid
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.keys import ApiKey
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import NotFound, Unauthenticated
+from tidemill.kit.errors import Conflict, NotFound, Unauthenticated
 from tidemill.kit.own_files import read_own, write_private
 
 _TOKEN_BYTES = 32
@@ -38,6 +38,8 @@ async def _is_good(session: AsyncSession, file: Path, environment: str) -> bool:
         presented = read_token(read_own(file).strip(), environment)
     except (NotFound, Unauthenticated):
         return False
+    except UnicodeDecodeError:
+        raise _no_text(file) from None
     key = await session.get(ApiKey, presented.key_id)
     return key is not None and same_secret(key.secret_sha256, presented.secret_sha256) and is_valid(key, utc_now())
 
@@ -48,5 +50,11 @@ def ensure_token(file: Path) -> None:
         found = read_own(file).strip()
     except NotFound:
         found = ""
+    except UnicodeDecodeError:
+        raise _no_text(file) from None
     if not found:
         write_private(file, secrets.token_urlsafe(_TOKEN_BYTES) + "\n")
+
+
+def _no_text(file: Path) -> Conflict:
+    return Conflict("secret_damaged", f"{file} is damaged, it is no text; move it away and one is made anew.")

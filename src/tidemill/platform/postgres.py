@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from tidemill.adapters.postgres_programs import embedded_programs
-from tidemill.kit.errors import NotFound, Unavailable
+from tidemill.kit.errors import Conflict, NotFound, Unavailable
 from tidemill.kit.own_files import checked_folder, own_folder
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
@@ -54,9 +54,24 @@ def prepare(layout: Layout, user: str | None) -> None:
         _let_pass(layout.root, user)
         _let_pass(embedded_programs(), user)
         os.chown(layout.sockets, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    if (layout.postgres / "PG_VERSION").exists():
-        return
-    _initialise(layout, user)
+    if not _has_cluster(layout.postgres):
+        _initialise(layout, user)
+
+
+def _has_cluster(folder: Path) -> bool:
+    """Whether there is a cluster. Raises Conflict for anything else there: it may be data, so nothing replaces it."""
+    mark = folder / "PG_VERSION"
+    if mark.is_file():
+        return True
+    if os.path.lexists(mark) or folder.is_symlink() or (os.path.lexists(folder) and not _is_empty_folder(folder)):
+        raise Conflict(
+            "postgres_damaged", f"{folder} is not a whole PostgreSQL database; move it away or restore a backup."
+        )
+    return False
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _initialise(layout: Layout, user: str | None) -> None:
