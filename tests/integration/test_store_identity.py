@@ -107,3 +107,15 @@ async def test_a_renewed_identity_is_taken_up_by_processes_that_run(sessions: Se
     await store.put("b", b"y")
     shutil.rmtree(tmp_path / "objects")
     await refused(store)
+
+
+async def test_an_empty_database_takes_no_store_that_another_platform_has_marked(
+    sessions: SessionFactory, store: ObjectStore
+) -> None:
+    await store.write_mark("store_of_another_platform")
+    with pytest.raises(Unavailable) as refused:
+        await identity.settled_identity(sessions, store)
+    assert refused.value.code == "object_store_foreign"
+    assert await store.mark() == "store_of_another_platform"
+    renewed = await identity.renew(sessions, store)
+    assert await store.mark() == renewed
