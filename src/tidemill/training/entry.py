@@ -22,7 +22,7 @@ from tidemill.training.frames import Column, Kind
 from tidemill.training.holdouts import Holdout, write_holdout
 from tidemill.training.library_errors import library_errors
 from tidemill.training.order import TrainingOrder
-from tidemill.training.pipelines import fit_baseline, refit, use_one_thread
+from tidemill.training.pipelines import fit_baseline, refit
 from tidemill.training.preparation import Prepared, prepare
 from tidemill.training.reports import make_report, run_head, run_record, without_nan
 from tidemill.training.search import (
@@ -96,7 +96,6 @@ def _finish(order: TrainingOrder, prepared: Prepared, searched: Searched, report
     with library_errors("measuring on the holdout", reporter):
         report = _assess(order, prepared, searched, (pipeline, baseline))
     reporter.progress("saving", message="saving the model")
-    use_one_thread(pipeline)
     mlflow_record = logging.result()
     signature = mlflow_record.write_model(
         pipeline, prepared.features.columns, _output_column(prepared), _example(prepared), order.output / "model"

@@ -98,6 +98,15 @@ def scores_of(estimator: Any, rows: Any, setting: Setting) -> Scores:
     return Scores(probabilities.argmax(axis=1).astype(np.float64), probabilities)
 
 
+def use_one_thread(estimator: Any) -> None:
+    """From here on, once it is fitted: for serving, where a model server scales by processes, and for the same answers.
+
+    A forest adds its trees' answers up in the order in which its threads end, which moves the last digit.
+    """
+    if "n_jobs" in estimator.get_params():
+        estimator.set_params(n_jobs=1)
+
+
 def fit_arguments(family: Family, params: Params, setting: Setting) -> dict[str, Any]:
     """What ``fit`` of the family's estimator wants beyond features and target."""
     if family.name == "lightgbm":
@@ -107,7 +116,9 @@ def fit_arguments(family: Family, params: Params, setting: Setting) -> dict[str,
 
 def _fit_plain(family: Family, params: Params, setting: Setting, fold: FoldData, on_round: OnRound) -> tuple[Any, int]:
     on_round(0, None)
-    return family.build(params, setting, 0).fit(fold.train, fold.train_target), 0
+    estimator = family.build(params, setting, 0).fit(fold.train, fold.train_target)
+    use_one_thread(estimator)
+    return estimator, 0
 
 
 def _fit_lightgbm(

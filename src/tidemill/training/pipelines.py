@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from tidemill.training.candidates import FAMILIES, Family, Params, Setting, naive_baseline
 from tidemill.training.columns import Features
-from tidemill.training.fitting import fit_arguments
+from tidemill.training.fitting import fit_arguments, use_one_thread
 from tidemill.training.preprocessing import make_encoder
 from tidemill.training.search import TrialRecord
 
@@ -28,14 +28,8 @@ def refit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         pipeline.fit(frame[features.names], labels, **arguments)
+    use_one_thread(model)
     return pipeline
-
-
-def use_one_thread(pipeline: Pipeline) -> None:
-    """For serving: a model server scales by processes."""
-    model = pipeline.steps[-1][1]
-    if "n_jobs" in model.get_params():
-        model.set_params(n_jobs=1)
 
 
 def fit_baseline(frame: pd.DataFrame, labels: "np.ndarray[Any, Any]", setting: Setting) -> Any:

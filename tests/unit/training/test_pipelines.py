@@ -1,5 +1,7 @@
 """Every kind of winner: one pipeline, saved without pickle, that copes with what serving brings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,8 @@ import skops.io
 from tests.unit.training.tables import people, prepared
 from tidemill.adapters.data_models import TRUSTED_TYPES
 from tidemill.training.candidates import FAMILIES, known_points
-from tidemill.training.fitting import scores_of
-from tidemill.training.pipelines import refit, use_one_thread
+from tidemill.training.fitting import FoldData, fit_and_score, scores_of
+from tidemill.training.pipelines import refit
 from tidemill.training.search import TrialRecord
 
 TARGETS = {"binary": "good", "multiclass": "grade", "regression": "score"}
@@ -25,7 +27,7 @@ def test_winners_survive_saving_and_strange_rows(candidate: str, task: str) -> N
     rows = ready.split.development
     winner = TrialRecord(0, candidate, params, 1.0, iterations=20, seconds=0.0)
     pipeline = refit(ready.frame.iloc[rows], ready.target.labels[rows], ready.features, ready.setting, winner)
-    use_one_thread(pipeline)
+    assert pipeline.steps[-1][1].get_params().get("n_jobs", 1) == 1
     saved = skops.io.loads(skops.io.dumps(pipeline), trusted=list(TRUSTED_TYPES))
     holdout = ready.frame.iloc[ready.split.holdout]
     before, after = scores_of(pipeline, holdout, ready.setting), scores_of(saved, holdout, ready.setting)
@@ -34,6 +36,18 @@ def test_winners_survive_saving_and_strange_rows(candidate: str, task: str) -> N
         assert saved.classes_.tolist() == list(ready.target.classes)
     answers = scores_of(saved, _strange(holdout), ready.setting)
     assert np.isfinite(answers.prediction if answers.probabilities is None else answers.probabilities).all()
+
+
+def test_a_forest_answers_the_same_to_the_last_digit_however_its_threads_race() -> None:
+    ready = prepared(people(), target="score", exclude=["good", "grade"])
+    rows = np.random.default_rng(1).normal(size=(400, 6))
+    fold = FoldData(rows[:200], rows[:200, 0], rows[200:], rows[200:, 0])
+    params, setting = {"max_features": 0.6, "min_samples_leaf": 1}, replace(ready.setting, threads=4)
+    scores = {
+        fit_and_score(FAMILIES["random_forest"], params, setting, fold, lambda *_: None).answers.prediction.tobytes()
+        for _ in range(4)
+    }
+    assert len(scores) == 1
 
 
 def _strange(frame: pd.DataFrame) -> pd.DataFrame:

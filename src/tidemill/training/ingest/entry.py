@@ -16,14 +16,12 @@ from tidemill.training.ingest.arrow_source import ArrowSource, ParquetSource
 from tidemill.training.ingest.csv_source import CsvSource
 from tidemill.training.ingest.excel_source import ExcelSource
 from tidemill.training.ingest.json_source import JsonSource, NdjsonSource
-from tidemill.training.ingest.memory import give_back, resident_bytes
+from tidemill.training.ingest.memory import give_back, resident_bytes, use_returning_memory
 from tidemill.training.ingest.model import IngestRequest, Limits, Source
 from tidemill.training.ingest.normalise import Normalised, normalise_table
 from tidemill.training.ingest.passes import PassRunner
 from tidemill.training.ingest.profile import profile_parts
 
-_MEMORY_DECAY_MS = 300
-"""How long freed memory is kept for reuse: at once costs a third more time, for ever a third more memory."""
 _TEXT_FORMATS = (FileFormat.CSV, FileFormat.JSON, FileFormat.NDJSON)
 
 
@@ -56,9 +54,7 @@ def _options_for(source: Source, options: IngestOptions) -> IngestOptions:
 def _bound_arrow(limits: Limits) -> None:
     pa.set_cpu_count(limits.threads)
     pa.set_io_thread_count(1)
-    if "jemalloc" in pa.supported_memory_backends():
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
-        pa.jemalloc_set_decay_ms(_MEMORY_DECAY_MS)
+    use_returning_memory()
 
 
 def _report(reporter: Reporter, share: float) -> None:
