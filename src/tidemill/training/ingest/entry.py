@@ -54,7 +54,7 @@ def _options_for(source: Source, options: IngestOptions) -> IngestOptions:
 def _bound_arrow(limits: Limits) -> None:
     pa.set_cpu_count(limits.threads)
     pa.set_io_thread_count(1)
-    use_returning_memory()
+    use_returning_memory(limits.free_bytes)
 
 
 def _report(reporter: Reporter, share: float) -> None:
