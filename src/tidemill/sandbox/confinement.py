@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tidemill.sandbox import landlock, seccomp
+from tidemill.sandbox import capabilities, landlock, seccomp
 from tidemill.sandbox.policy import Limits, Policy
 
 Level = Literal["full", "partial", "none"]
@@ -60,6 +60,7 @@ def confine(policy: Policy, kernel: Kernel) -> None:
     _limit(policy.limits)
     if sys.platform == "linux":
         landlock.forbid_new_privileges()
+        capabilities.give_up()
     if kernel.landlock_abi:
         landlock.restrict(policy, kernel.landlock_abi)
     if kernel.has_seccomp:

@@ -34,9 +34,9 @@ _SENDING = ("sendmsg", "sendmmsg")
 _WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat")
 """Answered with success and not done: Landlock does not look at them, and honest code that copies a file makes them."""
 _HAS_RULES = frozenset({
-    "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setparam",
-    "sched_setscheduler", "sched_setaffinity", "sched_setattr", "setpriority", "socket", "socketpair", "connect",
-    "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3", "setxattr", "lsetxattr", "fsetxattr",
+    "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
+    "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
+    "setxattr", "lsetxattr", "fsetxattr",
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
 
@@ -125,7 +125,7 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
 
 
 def _of_processes(process_id: int) -> Iterator[_Rule]:
-    """Signals, limits and priorities of this process only."""
+    """Signals and processors of this process only, and its limits only to look at."""
     own = (_Test(0, process_id), _Test(0, 0))
     yield _Rule("kill", unless_equal=(*own, _Test(0, -process_id & _WORD)))
     yield _Rule("tgkill", unless_equal=own)
@@ -134,9 +134,7 @@ def _of_processes(process_id: int) -> Iterator[_Rule]:
     yield _Rule("prlimit64", unless_equal=own)
     for upper in (False, True):  # limits may be asked for, not set: the superuser could raise them again
         yield _Rule("prlimit64", unless_equal=(_Test(2, 0, upper=upper),))
-    for call in ("sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr"):
-        yield _Rule(call, unless_equal=own)
-    yield _Rule("setpriority", unless_equal=(_Test(1, 0),))
+    yield _Rule("sched_setaffinity", unless_equal=own)
 
 
 def _of_sockets(network: Network | None) -> Iterator[_Rule]:

@@ -71,6 +71,10 @@ def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], A
         "signal everybody": lambda: os.kill(-1, 0),
         "limit the parent": lambda: _limit(parent),
         "slow the parent": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+        "slow all processes of the user": lambda: os.setpriority(os.PRIO_USER, 0, 19),
+        "come before all others": lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+        "come before most others": lambda: os.setpriority(os.PRIO_PROCESS, 0, -20),
+        "take a power of the superuser": _take_a_power,
         "pin the parent": lambda: os.sched_setaffinity(parent, {0}),
         "descriptor of the parent": lambda: os.pidfd_open(parent),
     }
@@ -174,6 +178,13 @@ def _fork() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
+
+
+def _take_a_power() -> None:
+    """Any but reading what one does not own, which Landlock bounds."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    if not int(status["CapPrm"], 16) & ~0b110:
+        raise PermissionError
 
 
 def _limit(process: int) -> None:
