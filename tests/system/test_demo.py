@@ -23,6 +23,7 @@ def demo(data_dir: Path, *options: str) -> str:
 
 def test_the_demo_goes_through_the_loop_and_tells_what_it_found(tmp_path: Path) -> None:
     said = demo(tmp_path / "demo")
+    flowing = " ".join(said.split())  # a slow machine tries few models, and a title breaks where its table is narrow
     for words in (
         "flights version 1: 160,678 flights",
         "flights-late version 1",
@@ -34,4 +35,4 @@ def test_the_demo_goes_through_the_loop_and_tells_what_it_found(tmp_path: Path) 
         "tidemill up --data-dir",
         "train show run_",
     ):
-        assert words in said, said
+        assert words in flowing, said
