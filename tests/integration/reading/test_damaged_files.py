@@ -149,6 +149,12 @@ def sheet(rows: str) -> str:
     return f'<worksheet xmlns="{space}"><sheetData>{rows}</sheetData></worksheet>'
 
 
+def row(number: int | None) -> str:
+    """Of a cell that says where it stands no more than the row does."""
+    place = "" if number is None else f' r="{number}"'
+    return f"<row{place}><c><v>7</v></c></row>"
+
+
 NAMES = '<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c></row>'
 
 
@@ -168,16 +174,28 @@ NAMES = '<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="in
         workbook(sheet1=sheet(NAMES + '<row r="2000000000"><c r="A2000000000"><v>1</v></c></row>')),
         workbook(sheet1=sheet(NAMES + '<row r="x"><c r="A2"><v>1</v></c></row>')),
         workbook(sheet1=sheet(NAMES + '<row r="2"><c r="2A"><v>1</v></c></row>')),
+        workbook(sheet1=sheet(NAMES + row(2) + row(3) + row(3))),
+        workbook(sheet1=sheet(NAMES + row(3) + row(2))),
+        workbook(sheet1=sheet(NAMES + row(2) + row(None) + row(3))),
+        workbook(sheet1=sheet(row(0) + NAMES)),
+        workbook(sheet1=sheet(NAMES + '<row r="2"><c r="A2"><v>1</v></c><c r="A2"><v>2</v></c></row>')),
+        workbook(sheet1=sheet(NAMES + '<row r="2"><c r="B2"><v>1</v></c><c r="A2"><v>2</v></c></row>')),
+        workbook(sheet1=sheet(NAMES + '<row r="2"><c r="A2"><v>1</v></c><c><v>2</v></c><c r="B2"><v>3</v></c></row>')),
         WHOLE["excel"].replace(b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x63\0"),  # packed in a way that nobody knows
         WHOLE["excel"][:-30],
         WHOLE["excel"][:2000],
     ],
-    ids=range(16),
+    ids=range(23),
 )
 def test_a_damaged_workbook_is_refused_soon_and_clearly(content: bytes) -> None:
     with pytest.raises(Invalid) as caught:
         ingest(content)
     assert caught.value.code in {"file_damaged", "rows_ragged"}, caught.value.detail
+
+
+def test_rows_and_cells_that_do_not_say_where_they_stand_follow_each_other() -> None:
+    content = workbook(sheet1=sheet(NAMES + row(None) + row(4) + row(None) + "<!-- " + "x" * 2**21 + " -->" + row(9)))
+    assert ingest(content)["row_count"] == 4
 
 
 def test_a_workbook_with_a_password_is_told_as_such() -> None:

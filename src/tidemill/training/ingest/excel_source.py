@@ -19,6 +19,7 @@ from tidemill.reading.damage import decoding
 from tidemill.reading.dialect import NO_HEADER, checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.sheet_order import check_order
 
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
@@ -56,6 +57,7 @@ class ExcelSource:
         self._check_sheets()
         self.warnings: list[str] = []
         self._sheet = self._find_sheet()
+        self._check_order()
         beginning = list(islice(self._rows(), 2))
         if not beginning:
             raise Invalid("file_empty", "The sheet holds no rows.")
@@ -108,6 +110,10 @@ class ExcelSource:
             declared = archive.read(_CONTENTS) if _CONTENTS in names else b""
         if not {name.decode() for name in _SHEET_NAME.findall(declared)} <= names:
             raise Invalid("file_damaged", "The workbook lacks a sheet that it says it has.")
+
+    def _check_order(self) -> None:
+        with self._open() as book, book[self._sheet]._get_source() as sheet:  # noqa: SLF001 - names the sheet's file
+            check_order(sheet)
 
     def _find_sheet(self) -> str:
         with self._open() as book:
