@@ -23,6 +23,7 @@ _WORD = 0xFFFFFFFF
 
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _TYPE_OF_SOCKET, _STREAM, _DATAGRAM = 0xF, 1, 2
+_TCP, _UDP = 6, 17
 _FAST_OPEN = 0x20000000
 _CLONE_THREAD = 0x00010000
 _CLONE_NAMESPACES = 0x7E020080
@@ -118,7 +119,8 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from _of_sockets(network)
     yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
     yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))
-    for request in (8, 10, 15):  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: waiting for others' use.
+    for request in (8, 10, 15, 1024, 1026):
         yield _Rule("fcntl", if_equal=_Test(1, request))
     for request in (0x5412, 0x541C, 0x8901, 0x8902):  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
         yield _Rule("ioctl", if_equal=_Test(1, request))
@@ -140,6 +142,7 @@ def _of_processes(process_id: int) -> Iterator[_Rule]:
 def _of_sockets(network: Network | None) -> Iterator[_Rule]:
     """A connected pair is allowed always; event loops wake themselves by one."""
     yield from (_Rule(call) for call in _EVERY_SOCKET)
+    yield _Rule("socketpair", unless_equal=(_Test(0, _AF_UNIX),))
     yield _Rule("socketpair", unless_equal=(_Test(1, _STREAM, _TYPE_OF_SOCKET),))
     if network is None:
         yield from (_Rule(call) for call in ("socket", "connect", *_SENDING))
@@ -151,6 +154,9 @@ def _of_sockets(network: Network | None) -> Iterator[_Rule]:
     yield _Rule("socket", errno.EAFNOSUPPORT, unless_equal=tuple(_Test(0, family) for family in families))
     types = (_STREAM, _DATAGRAM) if network.names else (_STREAM,)
     yield _Rule("socket", unless_equal=tuple(_Test(1, kind, _TYPE_OF_SOCKET) for kind in types))
+    # Landlock's list of ports is one of TCP's; a stream may also be of another protocol, such as Multipath TCP.
+    protocols = (0, _TCP, _UDP) if network.names else (0, _TCP)
+    yield _Rule("socket", errno.EPROTONOSUPPORT, unless_equal=tuple(_Test(2, number) for number in protocols))
     # Landlock watches connections, not what a first packet brings with it (TCP Fast Open).
     for call, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
         yield _Rule(call, if_equal=_Test(flags, _FAST_OPEN, _FAST_OPEN))

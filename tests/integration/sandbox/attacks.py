@@ -52,6 +52,9 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "change the mode of a secret": lambda: _changed_mode(request["secrets"][0]),
         "link to a secret": lambda: os.link(request["secrets"][0], "hard-link"),
         "symbolic link": lambda: os.symlink(request["secrets"][0], "soft-link"),
+        "open a secret to others by its access list": lambda: _set_attribute_at(request["secrets"][0]),
+        "watch a folder": lambda: _watch(request["folders"][0]),
+        "hold up whoever opens a file": _lease,
         "remove a secret": lambda: os.unlink(request["secrets"][0]),
         **_on_others(request, parent),
         **_on_the_kernel(),
@@ -61,6 +64,7 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
 def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], Any]]:
     return {
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", request["port"]), 5),
+        "connect by Multipath TCP": lambda: _connect_multipath(request["port"]),
         "listen": lambda: socket.create_server(("127.0.0.1", 0)),
         "connect to a socket file": lambda: _connect_unix(request["socket"]),
         "send to a socket file": lambda: _send_unix(request["datagrams"]),
@@ -158,6 +162,12 @@ def _changed_mode(path: str) -> bool:
     return os.stat(path).st_mode != before
 
 
+def _connect_multipath(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as connection:
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", port))
+
+
 def _connect_unix(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
@@ -211,6 +221,28 @@ def _fill(path: Path) -> None:
 def _read_memory(process: int) -> None:
     number = 310 if _X86 else 270
     _syscall(number, process, None, 0, None, 0, 0)
+
+
+def _set_attribute_at(path: str) -> None:
+    """setxattrat, which came with Linux 6.13, by its number."""
+    value = ctypes.create_string_buffer(b"1")
+    arguments = (ctypes.c_uint64 * 2)(ctypes.addressof(value), 1)
+    _syscall(463, ctypes.c_long(-100), path.encode(), ctypes.c_long(0), b"user.note", arguments, ctypes.c_size_t(16))
+
+
+def _watch(folder: str) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    watching = library.inotify_init1(0)
+    if watching < 0 or library.inotify_add_watch(watching, folder.encode(), 0x100) < 0:
+        raise OSError(ctypes.get_errno(), "inotify")
+
+
+def _lease() -> None:
+    import fcntl
+
+    Path("leased").write_text("x")
+    with Path("leased").open() as held:
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_RDLCK)
 
 
 def _call(name: str, *arguments: Any) -> None:

@@ -36,10 +36,11 @@ def _places(sheet: IO[bytes]) -> Iterator[tuple[bool, bytes | None]]:
         text = begun + chunk
         last = text.rfind(b"<")
         begun = text[last:] if last >= 0 and text.find(b">", last) < 0 else b""
-        if len(begun) > _AT_ONCE_BYTES:
-            raise Invalid("file_damaged", "The sheet holds a tag without an end.")
+        if len(begun) > _AT_ONCE_BYTES and _PLACED.match(begun):
+            raise Invalid("file_damaged", "The sheet holds a row or cell whose tag has no end.")
         whole = text[: len(text) - len(begun)]
         yield from ((found[1] == b"row", found[2]) for found in _PLACED.finditer(whole))
+        begun = begun if len(begun) <= _AT_ONCE_BYTES else b""  # a comment
 
 
 def _next_row(row: int, place: bytes | None) -> int:
