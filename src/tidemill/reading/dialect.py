@@ -24,9 +24,10 @@ _NO_DELIMITERS = frozenset("\0\r\n")
 _UNLIKELY = frozenset(": ~^")
 _LIKELY = frozenset(",;\t|")
 _SINGLE_QUOTED = re.compile(r"(?:^|[,;\t|])('[^'\r\n]*(?:''[^'\r\n]*)*')(?=[,;\t|\r\n]|$)", re.MULTILINE)
-_YEAR = re.compile(r"\s*(19|20)\d\d\s*")
+# Of cells without blanks around them: patterns that allow for these themselves go through a blank cell many times.
+_YEAR = re.compile(r"(19|20)\d\d")
 _TYPED = re.compile(
-    r"\s*([+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?|true|false|)\s*",
+    r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-][\d:]+)?)?|true|false|",
     re.IGNORECASE,
 )
 INDEX_NAME = "column_1"
@@ -195,7 +196,7 @@ def _score(sample: str, delimiter: str, quote: str | None) -> float:
     if width < 2 or (delimiter in _UNLIKELY and count < len(rows)):
         return 0
     cells = [cell for row in rows[1:] or rows for cell in row]
-    typed = sum(_TYPED.fullmatch(cell) is not None for cell in cells) / len(cells)
+    typed = sum(_is(_TYPED, cell) for cell in cells) / len(cells)
     likely = 0.3 if delimiter in _UNLIKELY else 1.0
     fitting = 1.0 if len(rows[0]) == width else 0.5
     uncut = 1 - 0.5 * _share_uncut(cells, delimiter)
@@ -205,7 +206,7 @@ def _score(sample: str, delimiter: str, quote: str | None) -> float:
 def _share_uncut(cells: list[str], delimiter: str) -> float:
     """Cells that are no number or date and hold another delimiter; a comma may as well be a mark of punctuation."""
     others = _LIKELY - {delimiter, ","}
-    uncut = sum(not others.isdisjoint(cell) and _TYPED.fullmatch(cell) is None for cell in cells)
+    uncut = sum(not others.isdisjoint(cell) and not _is(_TYPED, cell) for cell in cells)
     return uncut / len(cells)
 
 
@@ -220,14 +221,14 @@ def _looks_like_header(rows: list[list[str]]) -> bool:
     So is one whose only numbers are different years, over columns that hold no years: a table with a column a year.
     """
     first, below = rows[0], rows[1:]
-    typed = [index for index, cell in enumerate(first) if cell.strip() and _TYPED.fullmatch(cell)]
+    typed = [index for index, cell in enumerate(first) if cell.strip() and _is(_TYPED, cell)]
     if not typed or _has_years(first, below, typed):
         return True
     return bool(below) and not any(_share_typed(below, index) > 0.5 for index in typed)
 
 
 def _has_years(first: list[str], below: list[list[str]], typed: list[int]) -> bool:
-    years = [first[index] for index in typed if _YEAR.fullmatch(first[index])]
+    years = [first[index] for index in typed if _is(_YEAR, first[index])]
     if len(typed) < 2 or len(set(years)) < len(typed) or len(typed) == len(first):
         return False
     return bool(below) and not any(_share(below, index, _YEAR) > 0.5 for index in typed)
@@ -239,4 +240,8 @@ def _share_typed(rows: list[list[str]], index: int) -> float:
 
 def _share(rows: list[list[str]], index: int, pattern: re.Pattern[str]) -> float:
     cells = [row[index] for row in rows if index < len(row)]
-    return sum(pattern.fullmatch(cell) is not None for cell in cells) / max(1, len(cells))
+    return sum(_is(pattern, cell) for cell in cells) / max(1, len(cells))
+
+
+def _is(pattern: re.Pattern[str], cell: str) -> bool:
+    return pattern.fullmatch(cell.strip()) is not None
