@@ -113,7 +113,7 @@ async def test_what_lies_aside_on_a_model_server_is_told_with_what_it_takes_of_t
             own = report | kind | {"ledger_set_aside_bytes": 4096}
             await session.merge(ModelServer(id="ms_1", seen_at=utc_now(), report=own))
         found = await database.check_ledger(sessions)
-        assert (found.state, found.found) == ("problem", f"{told}; 4096 bytes of the ledger's budget.")
+        assert (found.state, found.detail) == ("problem", f"{told}; 4096 bytes of the ledger's budget.")
 
 
 async def test_a_store_that_is_away_does_not_hide_the_other_parts(
