@@ -65,7 +65,7 @@ class StateDirectory:
         ensure_folder(self.temporary, self.quarantine)
 
     def server_id(self) -> str:
-        """The identity of the server that uses this folder, kept over restarts; a new one if it was damaged."""
+        """The id of the server that uses this folder, kept over restarts; a new one if it was damaged."""
         file = self.root / "server.id"
         found = self.read(file)
         if found is not None:
@@ -80,7 +80,7 @@ class StateDirectory:
         try:
             write_atomically(file, f"{made}\n".encode())
         except OSError as error:
-            log.error("The server's identity cannot be kept on disk", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
+            log.error("The server's id cannot be kept on disk", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
         return made
 
     def read(self, file: Path, limit_bytes: int = 64 * 2**20) -> bytes | None:

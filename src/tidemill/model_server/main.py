@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from tidemill.adapters.model_loading import PYFUNC
 from tidemill.auth.middleware import AuthenticationMiddleware
+from tidemill.kit import startup
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.logging import configure_logging
@@ -114,7 +115,7 @@ class ModelServer:
     async def running(self) -> AsyncIterator[None]:
         """Serve while the block runs; then stop loading, ship what can be shipped at once, and close the ledger."""
         tasks = [
-            asyncio.create_task(_forever(self._synchronizer.run(self._settings.refresh_seconds), "synchronizer")),
+            asyncio.create_task(_forever(self._synchronize(), "synchronizer")),
             asyncio.create_task(_forever(self._load_on(), "loader")),
             asyncio.create_task(_forever(self._shipper.run(), "shipper")),
         ]
@@ -149,6 +150,11 @@ class ModelServer:
 
     async def _disk_takes_rows(self) -> bool:
         return await asyncio.to_thread(self._writer.is_writable)
+
+    async def _synchronize(self) -> None:
+        await self._synchronizer.restore()
+        startup.done()
+        await self._synchronizer.run(self._settings.refresh_seconds)
 
     async def _load_on(self) -> None:
         await self._synchronizer.snapshot_known.wait()

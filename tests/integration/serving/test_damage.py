@@ -121,7 +121,7 @@ async def test_a_slot_that_is_a_file_costs_nobody_a_start(tmp_path: Path) -> Non
     assert [path.read_text() for path in tmp_path.rglob("*slot-000") if path.is_file()] == ["mine"]
 
 
-def test_a_damaged_identity_is_kept_aside_and_told(tmp_path: Path) -> None:
+def test_a_damaged_server_id_is_kept_aside_and_told(tmp_path: Path) -> None:
     (tmp_path / "server.id").write_bytes(b"\x00\xff")
     state = StateDirectory(tmp_path)
     made = state.server_id()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tidemill.adapters.model_loading import LoadedModel, load_model
+from tidemill.kit import startup
 from tidemill.kit.errors import Invalid, TidemillError, to_record
 from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.model_server.runtimes.frames import build_frame, plain_outputs
@@ -26,11 +27,13 @@ def _serve(channel: socket.socket, incoming: IO[bytes]) -> None:
     order = _receive(incoming)
     if order is None:
         return
+    startup.begin()
     try:
         model = load_model(Path(order["directory"]), order["flavor"], runs_code=order["runs_code"])
     except Exception as error:  # noqa: BLE001 - loading runs code of the model's maker
         channel.sendall(packed({"error": to_record(_told(error, "model_not_loadable"))}))
         return
+    startup.done()
     channel.sendall(packed({"ready": True}))
     while (request := _receive(incoming)) is not None:
         channel.sendall(_answer(model, order["types"], request))

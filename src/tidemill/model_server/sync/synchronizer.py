@@ -60,8 +60,7 @@ class Synchronizer:
         return float("inf") if self._heard_at is None else time.monotonic() - self._heard_at
 
     async def run(self, interval_seconds: float) -> None:
-        """Restore what is on disk, then follow the api until cancelled."""
-        await self.restore()
+        """Follow the api until cancelled."""
         was_away = False
         while True:
             try:
