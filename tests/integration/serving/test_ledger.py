@@ -366,8 +366,12 @@ async def test_bad_lines_are_named_and_the_others_are_stored(api: httpx.AsyncCli
         ledger_row(model_version=True),
         ledger_row(request_id="x\x00"),
         json.dumps(ledger_row()).replace('{"x": 1}', deep).encode(),
+        *(
+            json.dumps(ledger_row()).replace("1}", "[" * depth + "1" + "]" * depth + "}").encode()
+            for depth in (1010, 1022, 3000)  # read, but not written; read just so; not read
+        ),
     )
-    assert [row.line for row in receipt.rejected] == [1, 3, 4, 5, 6, 7, 8]
+    assert [row.line for row in receipt.rejected] == [1, 3, 4, 5, 6, 7, 8, 10, 11, 12]
     assert receipt.stored == 2
     empty = await api.post("/api/v1/ledger/segments", content=b"", headers={"Content-Type": "application/x-ndjson"})
     assert (empty.status_code, empty.json()["code"]) == (422, "segment_empty")

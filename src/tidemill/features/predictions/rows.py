@@ -96,8 +96,12 @@ def _row(number: int, line: bytes, now: datetime) -> IncomingRow:
 def _written(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # an integer of more than 64 bits
+    except TypeError:  # an integer of more than 64 bits, or nested deeper than it writes
+        pass
+    try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise _Unusable("inputs or output is nested too deeply.") from None
 
 
 def _predicted_at(text: Any, prediction_id: str, now: datetime) -> datetime:
