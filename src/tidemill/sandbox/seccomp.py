@@ -119,7 +119,7 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from _of_sockets(network)
     yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
     yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))
-    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: waiting for others' use.
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: seeing others' use.
     for request in (8, 10, 15, 1024, 1026):
         yield _Rule("fcntl", if_equal=_Test(1, request))
     for request in (0x5412, 0x541C, 0x8901, 0x8902):  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
