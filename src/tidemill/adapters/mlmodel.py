@@ -64,8 +64,8 @@ def read_json(file: Path) -> Any:
     return parse_json(_bounded(file, _MAX_JSON_BYTES).decode("utf-8"))
 
 
-def parse_json(text: str) -> Any:
-    """Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow."""
+def parse_json(text: str | bytes) -> Any:
+    """As the standard library's, of bytes also in UTF-16 or 32. Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow."""
     try:
         return json.loads(text)
     except RecursionError:
