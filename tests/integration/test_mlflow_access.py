@@ -96,6 +96,17 @@ def test_no_route_of_mlflow_is_open_and_no_write_is_done_for_a_reader(mlflow_ser
     }
 
 
+def test_the_server_has_the_limits_of_the_others(mlflow_server: str) -> None:
+    own = {"Authorization": f"Bearer {MLFLOW_TOKEN}"}
+    with httpx.Client(base_url=mlflow_server, timeout=30, headers=own) as http:
+        assert http.get("/version").status_code == 200
+        assert http.get("/version", headers={"X-Long": "x" * 2**17}).status_code == 431
+        assert http.get("/version", headers={f"X-{number}": "x" for number in range(300)}).status_code == 431
+        assert http.get("/api/2.0/mlflow-artifacts/presigned/x").status_code == 404
+        odd = {"Authorization": "Bearer tm_test_x", "Origin": "http://["}
+        assert http.post("/api/2.0/mlflow/experiments/create", headers=odd).status_code == 403
+
+
 @pytest.mark.usefixtures("api_of_mlflow")
 async def test_a_key_does_in_mlflow_what_its_scopes_say_until_it_is_revoked(
     mlflow_server: str, make_key: MakeKey, api: httpx.AsyncClient

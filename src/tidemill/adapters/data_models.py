@@ -274,7 +274,7 @@ def _reads_files(file: Path) -> bool:
 
 
 def _is_plain_input(node: Any) -> bool:
-    """A JSON value, as loading it decodes it, that names neither of the two. What refers to another node is not plain."""
+    """A JSON value that, decoded, names neither of the two. What refers to another node is not plain."""
     if not isinstance(node, dict) or node.get("__loader__") != "JsonNode" or not isinstance(node.get("content"), str):
         return False
     try:

@@ -65,7 +65,10 @@ def read_json(file: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As the standard library's, of bytes also in UTF-16 or 32. Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow."""
+    """Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow.
+
+    Bytes may be of any encoding that the standard library's reader takes.
+    """
     try:
         return json.loads(text)
     except RecursionError:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 from mlflow.store.db import utils as mlflow_database
@@ -28,13 +27,19 @@ from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
-from tidemill.web.server import Server
+from tidemill.web.connections import ConnectionLimits
+from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
-_ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
+_CLOSED = (
+    "/ajax-api/3.0/mlflow/assistant",
+    "/api/2.0/mlflow-artifacts/presigned",
+    "/ajax-api/2.0/mlflow-artifacts/presigned",
+)
+"""The assistant, and addresses in the object store that go on to work when the key that got them is revoked."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class MlflowServer:
     host: str
     port: int
     access: AccessRules
+    limits: ConnectionLimits
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -60,16 +66,14 @@ class MlflowServer:
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
         app = MlflowAccessMiddleware(_application(), self.access)
-        served = uvicorn.Config(
-            app, host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
-        )
-        Server(served).run()
+        Server(server_config(app, self.host, self.port, self.limits, dates_answers=False)).run()
 
 
 def _application() -> Any:
-    """MLflow's, which reads its settings from the environment when it is imported, without its assistant."""
+    """MLflow's, which reads its settings from the environment when it is imported, without what is closed."""
     app = importlib.import_module("mlflow.server.fastapi_app").app
-    app.router.routes.insert(0, Mount(_ASSISTANT, app=Router()))
+    for path in _CLOSED:
+        app.router.routes.insert(0, Mount(path, app=Router()))
     return app
 
 
@@ -101,7 +105,8 @@ def of_settings(settings: Settings) -> MlflowServer:
     if own.token is None or not own.token.get_secret_value():
         raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
     access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access)
+    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access,
+                        limits_of(settings.http))  # fmt: skip
 
 
 def database_of(settings: Settings) -> str:

@@ -15,6 +15,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 log = logging.getLogger(__name__)
 
 
+CALLER_KNOWN = "tidemill.caller_known"
+"""What a request's scope holds once its caller has shown a key: it makes no room for others while its body arrives."""
+
+
 @dataclass(frozen=True)
 class ConnectionLimits:
     """Of one process. Bodies have limits of their own (`tidemill.web.body_limit`)."""
@@ -38,7 +42,11 @@ class ConnectionLimits:
 
 
 class Connections:
-    """The open connections of one process, those without a request in hand in the order in which they began to wait."""
+    """The open connections of one process, those without a request in hand in the order in which they began to wait.
+
+    Where all are taken, whoever has waited longest makes room; if nobody waits, whoever has sent a body for longest
+    without having shown a key. Else anybody could keep all of them by sending slowly to a route that wants no key.
+    """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -46,11 +54,12 @@ class Connections:
         self._waiting: dict[BoundedProtocol, None] = {}
 
     def opened(self, connection: "BoundedProtocol") -> bool:
-        """False if there is no room. The connection that has waited longest without a request makes room."""
+        """False if there is no room and none can be made."""
         if len(self._open) >= self.limits.most:
-            if not self._waiting:
+            displaced = next(iter(self._waiting), None) or self._longest_unknown()
+            if displaced is None:
                 return False
-            next(iter(self._waiting)).end("too many connections")
+            displaced.end("too many connections")
         self._open.add(connection)
         self._waiting[connection] = None
         return True
@@ -61,6 +70,10 @@ class Connections:
 
     def works(self, connection: "BoundedProtocol") -> None:
         self._waiting.pop(connection, None)
+
+    def _longest_unknown(self) -> "BoundedProtocol | None":
+        sending = (connection for connection in self._open if connection.sends_unknown)
+        return min(sending, key=lambda connection: connection.request_since, default=None)
 
     def closed(self, connection: "BoundedProtocol") -> None:
         self._open.discard(connection)
@@ -83,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._events = 0
         self._head_since: float | None = None
         self._drain_since: float | None = None
-        self._body_since = self._taken_since = 0.0
+        self._body_since = self._taken_since = self.request_since = 0.0
         self._body_count = self._unsent = 0
         self._look: asyncio.TimerHandle | None = None
 
@@ -131,7 +144,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._events += 1
         self._in_head, self._in_body = False, True
         self._head_since = None
-        self._body_since, self._body_count = self.loop.time(), 0
+        self.request_since = self._body_since = self.loop.time()
+        self._body_count = 0
         self._own.works(self)
         ours = self.app
         if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
@@ -181,6 +195,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _request(self) -> RequestResponseCycle | None:
         """The present request, or the last one; uvicorn's annotation leaves out that there may be none yet."""
         return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def sends_unknown(self) -> bool:
+        """Whether a body is arriving whose sender has not shown a key."""
+        request = self._request
+        return self._in_body and request is not None and CALLER_KNOWN not in request.scope
 
     @property
     def is_ending(self) -> bool:

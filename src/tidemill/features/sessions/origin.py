@@ -21,16 +21,23 @@ def require_same_origin(request: Request) -> None:
     if site is not None and site not in ("same-origin", "none"):
         raise _foreign()
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and _place_of(origin) != request.headers.get("host"):
         raise _foreign()
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port; None for what is no origin."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def own_path(path: str | None) -> str | None:
     """``path`` if it leads to this origin whatever a browser makes of it, else None."""
     if path is None or len(path) > _LONGEST_PATH or not _PATH.fullmatch(path):
         return None
-    parts = urlsplit(path)
-    return None if parts.scheme or parts.netloc else path
+    return None if _place_of(path) != "" or urlsplit(path).scheme else path
 
 
 def sign_in_path(back_to: str | None) -> str:
