@@ -52,6 +52,11 @@ def _router() -> APIRouter:
         await asyncio.sleep(2 * _QUICK.body_seconds)
         return len(await request.body())
 
+    _add_streams(router)
+    return router
+
+
+def _add_streams(router: APIRouter) -> None:
     @router.get("/ticks", operation_id="ticks")
     async def ticks() -> StreamingResponse:
         async def events() -> object:
@@ -69,8 +74,6 @@ def _router() -> APIRouter:
                 await asyncio.sleep(0)
 
         return StreamingResponse(pieces())  # type: ignore[arg-type]
-
-    return router
 
 
 class Connect:
