@@ -25,6 +25,7 @@ from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
+from tidemill.platform.mlflow_artifacts import keep_within
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.connections import ConnectionLimits
@@ -63,6 +64,7 @@ class MlflowServer:
                 constants.SERVE_ARTIFACTS_ENV_VAR: "true",
             }
         )
+        keep_within(self.artifacts)
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
         app = MlflowAccessMiddleware(_application(), self.access)
