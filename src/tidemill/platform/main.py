@@ -52,6 +52,10 @@ class ConsoleObserver:
     def restarting(self, name: str, exit_code: int) -> None:
         self._console.print(f"  [yellow]{name} ended with {exit_code}; restarting it[/]")
 
+    def set_aside(self, file: Path, kept: Path, fault: str) -> None:
+        said = f"  {file} was set aside, because {fault}, and is made anew; the old one is {kept}"
+        self._console.print(said, style="yellow", markup=False, soft_wrap=True)
+
 
 @app.command()
 def up(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -134,6 +138,6 @@ def main() -> None:
 
 
 def _end(error: TidemillError) -> None:
-    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
+    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail} ", (f"({error.code})", "dim"))
     Console(stderr=True, highlight=False).print(said, soft_wrap=True)
     sys.exit(exit_code_of(error))
