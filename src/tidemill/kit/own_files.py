@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidemill.kit.errors import Forbidden, NotFound
+from tidemill.kit.errors import Forbidden, NotFound, TidemillError, Unavailable
 from tidemill.kit.ids import uuid7
 
 _CLOSED = 0o077
@@ -106,6 +106,14 @@ def write_private(file: Path, text: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     part.replace(file)
+
+
+def told(error: OSError) -> TidemillError:
+    """For a process's main: what a disk refused, as one sentence with the place."""
+    if isinstance(error, PermissionError):
+        place = error.filename or "A file"
+        return Forbidden("path_unreadable", f"{place} is closed to this user; see its owner and mode.")
+    return Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}.")
 
 
 def set_aside(path: Path, quarantine: Path) -> Path:

@@ -173,6 +173,7 @@ def _require_control_file(folder: Path) -> None:
     control = folder / "global" / "pg_control"
     if not _is_file(control):
         raise _damaged(folder, "global/pg_control is missing or no file")
+    control.open("rb").close()  # one that is closed to us is not damaged
     done = _run("pg_controldata", "-D", str(folder))
     if done.returncode != 0 or "warning:" in (done.stdout + done.stderr).lower():
         raise _damaged(folder, "global/pg_control is damaged")

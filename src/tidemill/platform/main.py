@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.kit.errors import Forbidden, TidemillError, Unavailable
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, resolved
@@ -133,6 +133,12 @@ def main() -> None:
         app(prog_name="tidemill up")
     except TidemillError as error:
         _end(error)
+    except PermissionError as error:
+        _end(
+            Forbidden(
+                "path_unreadable", f"{error.filename or 'A file'} is closed to this user; see its owner and mode."
+            )
+        )
     except OSError as error:  # a folder that cannot be written, a full disk
         _end(Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}."))
 
