@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tidemill.admin.keys import KeyFile, refuse_weak_key
+from tidemill.auth.scopes import Scope
 from tidemill.cli import context
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Conflict, Forbidden, Invalid, Refused, TidemillError
-from tidemill.kit.own_files import own_folder, read_own, write_private
+from tidemill.kit.own_files import own_folder, read_own, told, write_private
 from tidemill.platform import cluster
 from tidemill.platform.children import require_log_files
 from tidemill.platform.keys import SecretFiles
 from tidemill.platform.layout import Layout
+from tidemill.settings.sources import load_settings
 
 _GOOD_TOKEN = "A" * 40 + "-_9"
 
@@ -170,16 +173,16 @@ def test_what_postgresql_said_last_is_one_sentence_of_ours(tmp_path: Path, said:
     ids=["no text", "empty", "blank", "another form", "cut", "longer", "two lines", "byte order mark"],
 )  # fmt: skip
 def test_a_token_that_is_none_of_ours_is_kept_aside_told_and_made_anew(tmp_path: Path, content: bytes) -> None:
-    file, told = tmp_path / "mlflow.token", list[tuple[Path, Path, str]]()
+    file, said = tmp_path / "mlflow.token", list[tuple[Path, Path, str]]()
     file.write_bytes(content)
-    secrets = SecretFiles(tmp_path / "quarantine", lambda *said: told.append(said))
+    secrets = SecretFiles(tmp_path / "quarantine", lambda *each: said.append(each))
     secrets.ensure_token(file)
-    assert [(said[0], said[1].read_bytes()) for said in told] == [(file, content)]
-    assert told[0][1].parent == tmp_path / "quarantine"
+    assert [(each[0], each[1].read_bytes()) for each in said] == [(file, content)]
+    assert said[0][1].parent == tmp_path / "quarantine"
     made = file.read_text()
     assert (len(made), file.stat().st_mode & 0o777) == (44, 0o600)
     secrets.ensure_token(file)
-    assert (file.read_text(), len(told)) == (made, 1)
+    assert (file.read_text(), len(said)) == (made, 1)
 
 
 def test_a_token_keeps_with_the_line_ends_of_another_system(tmp_path: Path) -> None:
@@ -316,3 +319,19 @@ def test_what_does_not_carry_a_workers_mark_stays_in_scratch_and_is_told(
     assert ScratchSpace(tmp_path).remove_abandoned() == 0
     assert sorted(tmp_path.rglob("*")) == before
     assert [record.__dict__["reason"] for record in caplog.records] == ["5 names"]
+
+
+def test_settings_in_files_that_are_no_text_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\x00\xff")
+    for variable in ("TIDEMILL_MLFLOW__TOKEN_FILE", "TIDEMILL_CONFIG"):
+        with pytest.raises(Invalid, match="no text"):
+            load_settings({variable: str(file)})
+    with pytest.raises(Invalid, match="no text"):
+        refuse_weak_key(KeyFile("admin", [Scope.ADMIN], file), "local")
+
+
+def test_what_a_disk_refuses_is_one_sentence_with_its_place() -> None:
+    closed, full = PermissionError(13, "Permission denied", "/a"), OSError(28, "No space left on device", "/b")
+    assert (told(closed).code, told(full).code) == ("path_unreadable", "disk_unavailable")
+    assert ("/a" in told(closed).detail, "/b" in told(full).detail) == (True, True)

@@ -19,9 +19,9 @@ from tidemill.cli.context import report
 from tidemill.db.engine import create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate as run_migrations
 from tidemill.features.stores import identity
-from tidemill.kit.errors import Forbidden, Invalid, TidemillError, Unavailable
+from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.exit_codes import exit_code_of
-from tidemill.kit.own_files import close_to_others
+from tidemill.kit.own_files import close_to_others, told
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -124,14 +124,8 @@ def main() -> None:
         app(prog_name="tidemill admin")
     except TidemillError as error:
         _end(error)
-    except PermissionError as error:
-        _end(
-            Forbidden(
-                "path_unreadable", f"{error.filename or 'A file'} is closed to this user; see its owner and mode."
-            )
-        )
     except OSError as error:  # a full disk, a folder that is not there
-        _end(Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}."))
+        _end(told(error))
 
 
 def _end(error: TidemillError) -> None:

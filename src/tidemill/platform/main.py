@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidemill.kit.errors import Forbidden, TidemillError, Unavailable
+from tidemill.kit.errors import TidemillError
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
-from tidemill.kit.own_files import close_to_others, resolved
+from tidemill.kit.own_files import close_to_others, resolved, told
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports, is_loopback
 from tidemill.platform.supervisor import Started, platform
@@ -133,14 +133,8 @@ def main() -> None:
         app(prog_name="tidemill up")
     except TidemillError as error:
         _end(error)
-    except PermissionError as error:
-        _end(
-            Forbidden(
-                "path_unreadable", f"{error.filename or 'A file'} is closed to this user; see its owner and mode."
-            )
-        )
     except OSError as error:  # a folder that cannot be written, a full disk
-        _end(Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}."))
+        _end(told(error))
 
 
 def _end(error: TidemillError) -> None:
