@@ -21,7 +21,7 @@ from tidemill.db.migrate import migrate as run_migrations
 from tidemill.features.stores import identity
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.exit_codes import exit_code_of
-from tidemill.kit.own_files import close_to_others
+from tidemill.kit.own_files import close_to_others, told
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -123,5 +123,11 @@ def main() -> None:
     try:
         app(prog_name="tidemill admin")
     except TidemillError as error:
-        report(error)
-        sys.exit(exit_code_of(error))
+        _end(error)
+    except OSError as error:  # a full disk, a folder that is not there
+        _end(told(error))
+
+
+def _end(error: TidemillError) -> None:
+    report(error)
+    sys.exit(exit_code_of(error))

@@ -28,6 +28,7 @@ from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.backup.side_by_side import SideBySide, batches
 from tidemill.backup.stack import Stack, as_role, opened
 from tidemill.backup.target import BackupTarget, found_file, found_object
+from tidemill.backup.verify import require_whole
 from tidemill.db.engine import create_session_factory
 from tidemill.db.migrate import alembic_config, migrate
 from tidemill.db.tables.keys import ApiKey
@@ -63,7 +64,9 @@ class Restore:
     say: Say
 
     async def run(self, replace: bool) -> Restored:
-        """Restore everything. With ``replace`` what the databases hold is lost and other objects stay beside.
+        """Restore everything, once every byte of the backup was read and is whole.
+
+        With ``replace`` what the databases hold is lost and other objects stay beside.
 
         Raises Refused for a stack that is not empty or in use, a backup that is newer or cannot be decrypted; Invalid
         for a damaged one; Unavailable when a store or database fails. After a failure it can be run again.
@@ -81,6 +84,7 @@ class Restore:
             await open_things.enter_async_context(one_at_a_time(engine))
             listed = await self._fetch_list()
             await self._refuse_unless_free([tidemill, mlflow], listed, replace)
+            await self._require_whole()
             return await self._restore(tidemill, mlflow, listed, migrates)
 
     async def _restore(
@@ -117,6 +121,14 @@ class Restore:
         path = self.folder / self.manifest.objects.list.name
         await self.target.fetch(found_file(self.manifest, self.manifest.objects.list), path, _NO_KEYS)
         return path
+
+    async def _require_whole(self) -> None:
+        """Before anything is changed: half a backup in the place of a stack helps nobody."""
+        self.say("verifying the backup")
+        folder = self.folder / "verifying"
+        folder.mkdir()
+        programs = self.stack.settings.backup.programs_dir
+        await require_whole(self.target, self.manifest, self.keys, programs, folder)
 
     async def _refuse_unless_free(self, databases: Sequence[RestoreDatabase], listed: Path, replace: bool) -> None:
         for database in databases:

@@ -1,6 +1,7 @@
 """Reading a backup back, and checking that a live store has everything that rows name."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.backup import dumps
 from tidemill.backup.failures import explained
+from tidemill.backup.golden import read_sample
 from tidemill.backup.index import ObjectIndex, read_lines
 from tidemill.backup.manifest import Manifest, ObjectLine, StoredFile
 from tidemill.backup.references import NamedObject, named_objects
@@ -76,16 +78,42 @@ async def verify_backup(
         return await _verify(_Verification(target, manifest, keys, programs, folder, _Tally()))
 
 
+async def require_whole(
+    target: BackupTarget, manifest: Manifest, keys: Keys, programs: Path | None, folder: Path
+) -> None:
+    """Read every file and object of a backup, as `verify_backup` does, before anything is restored from it.
+
+    Raises Invalid naming the first that is missing or damaged. What the store had lost before the backup is not in it.
+    """
+    check = _Verification(target, manifest, keys, programs, folder, _Tally())
+    with explained():
+        await _read_all(check)
+    if check.tally.findings:
+        first, more = check.tally.findings[0], check.tally.wrong_count - 1
+        said = f"{first.what} is {first.wrong}" + (f", and so are {more} more" if more else "")
+        raise Invalid(
+            "backup_damaged",
+            f"Backup {manifest.id}: {said}. Nothing was restored; `tidemill admin verify` names all that is wrong.",
+        )
+
+
+async def _read_all(check: "_Verification") -> None:
+    for file in check.manifest.files:
+        check.tally.looked_at(file.name, file.size_bytes, await check.file(file))
+    listed = check.folder / check.manifest.objects.list.name
+    if listed.exists():
+        try:
+            await check.objects(listed)
+        except Invalid:  # it is what was stored, and no list
+            check.tally.looked_at(listed.name, 0, "unreadable")
+
+
 async def _verify(check: "_Verification") -> Checked:
     manifest = check.manifest
     for name in manifest.missing:
         check.tally.looked_at(name, 0, "missing")
     check.tally.wrong_count += manifest.missing_count - len(manifest.missing)
-    for file in manifest.files:
-        check.tally.looked_at(file.name, file.size_bytes, await check.file(file))
-    listed = check.folder / manifest.objects.list.name
-    if listed.exists():
-        await check.objects(listed)
+    await _read_all(check)
     return replace(check.tally.result(), unsealed=check.can_unseal)
 
 
@@ -109,8 +137,7 @@ class _Verification:
             return await self._as_stored(found)
         try:
             await self.target.fetch(found, path, self.keys)
-            if file.name.endswith(".dump"):
-                await dumps.check_readable(path, self.programs)
+            await self._require_readable(path, file)
         except NotFound:
             return "missing"
         except Invalid:
@@ -123,6 +150,13 @@ class _Verification:
             if file != self.manifest.objects.list:
                 path.unlink(missing_ok=True)
         return None
+
+    async def _require_readable(self, path: Path, file: StoredFile) -> None:
+        """Raises Unavailable for a dump, and Invalid for a sample, that cannot be read."""
+        if file in (dump.file for dump in self.manifest.databases):
+            await dumps.check_readable(path, self.programs)
+        elif file == self.manifest.golden.file:
+            await asyncio.to_thread(_exhaust, read_sample(path))
 
     async def objects(self, listed: Path) -> None:
         limit = asyncio.Semaphore(SIDE_BY_SIDE)
@@ -142,6 +176,11 @@ class _Verification:
 
     async def _as_stored(self, found: Found) -> Wrong | None:
         return await _read(self.target.store, found.key, found.stored_sha256)
+
+
+def _exhaust(groups: Iterator[object]) -> None:
+    for _ in groups:
+        pass
 
 
 async def check_store(stack: Stack, folder: Path, read: bool) -> Checked:
