@@ -39,7 +39,7 @@ def complete(app: FastAPI, public_paths: Collection[str]) -> dict[str, Any]:
             operation["security"] = [{KEY_SCHEME.scheme_name: []}]
         for parameter in operation.get("parameters", ()):
             _declare_text(parameter)
-        _declare_problems(operation, "{" in path, method, path not in public_paths)
+        declare_problems(operation, "{" in path, method, path not in public_paths)
     app.openapi_schema = document
     return document
 
@@ -56,7 +56,7 @@ def _declare_text(parameter: dict[str, Any]) -> None:
             schema["pattern"] = _PARAMETER_PATTERN if parameter["in"] == "path" else TEXT_PATTERN
 
 
-def _declare_problems(operation: dict[str, Any], names_something: bool, method: str, with_key: bool) -> None:
+def declare_problems(operation: dict[str, Any], names_something: bool, method: str, with_key: bool) -> None:
     """Each status that can be expected, and ``default`` for all others, always as problem details."""
     statuses = [*_ALWAYS]
     statuses += _WITH_KEY if with_key else ()

@@ -20,6 +20,7 @@ from tidemill.kit import ids
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import datasets as wire
+from tidemill.schemas.base import IN_DIGITS
 from tidemill.schemas.page import Page, PageQuery, encode_token
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"])
@@ -28,7 +29,7 @@ Downloader = Annotated[Standing, Depends(standing(Scope.DATASETS_READ))]
 Uploader = Annotated[Standing, Depends(standing(Scope.DATASETS_WRITE))]
 Writer = Annotated[Principal, Depends(require(Scope.DATASETS_WRITE))]
 DatasetName = Annotated[str, Path(pattern=NAME_PATTERN)]
-Number = Annotated[int, Path(ge=1, le=999_999_999)]
+Number = Annotated[int, Path(ge=1, le=999_999_999), IN_DIGITS]
 PageDep = Annotated[PageQuery, Query()]
 _PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -174,7 +175,7 @@ async def download_raw(
 async def download_part(
     name: DatasetName,
     number: Number,
-    index: Annotated[int, Path(ge=0, le=99_999)],
+    index: Annotated[int, Path(ge=0, le=99_999), IN_DIGITS],
     sessions: SessionsDep,
     store: StoreDep,
     downloader: Downloader,

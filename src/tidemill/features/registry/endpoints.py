@@ -14,7 +14,7 @@ from tidemill.jobs.service import SOON, JobRequest, enqueue
 from tidemill.kit.clock import utc_now
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import registry as wire
-from tidemill.schemas.base import Moment
+from tidemill.schemas.base import IN_DIGITS, Moment
 from tidemill.schemas.page import Page, PageQuery, encode_token
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
@@ -22,7 +22,7 @@ Reader = Annotated[Principal, Depends(require(Scope.MODELS_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.MODELS_WRITE))]
 ModelName = Annotated[str, Path(pattern=NAME_PATTERN)]
 Alias = Annotated[str, Path(pattern=wire.ALIAS_PATTERN)]
-Number = Annotated[int, Path(ge=1, le=999_999_999)]
+Number = Annotated[int, Path(ge=1, le=999_999_999), IN_DIGITS]
 PageDep = Annotated[PageQuery, Query()]
 
 
