@@ -1,18 +1,28 @@
 """A platform on which every operation of the api can succeed, and the requests that do."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
-from tests.integration.conftest import RunJobs
 from tests.integration.ledger_rows import Predicted, add_predictions
 from tests.integration.serving.models import Models, constant
 from tidemill.db.engine import transaction
+from tidemill.features.datasets import service as datasets
+from tidemill.features.datasets.service import Ingested
 from tidemill.features.experiments import service as experiments
+from tidemill.features.monitoring import service as monitoring
+from tidemill.features.monitoring.service import ReportOrder
 from tidemill.kit import ids
-from tidemill.kit.clock import utc_now
-from tidemill.schemas.monitoring import Report
+from tidemill.kit.clock import earlier, utc_now
+from tidemill.schemas.monitoring import (
+    PredictionDistribution,
+    ReportContent,
+    ReportCounts,
+    Representativeness,
+    Slice,
+)
 
 ROW = {"age": 25, "hours": 20.5, "town": "Ulm"}
 _PEOPLE = b"age,hours,town\n25,20.5,Ulm\n61,60,Bonn\n"
@@ -43,10 +53,19 @@ class Scenario:
             self.standing[operation] = {name: _references(name, part) for name, part in parts.items()}
 
 
-async def _pushed(control: httpx.AsyncClient, name: str, *contents: bytes) -> None:
+async def _pushed(control: httpx.AsyncClient, models: Models, name: str, *contents: bytes) -> None:
+    """Versions of a dataset, read as their jobs would have read them."""
+    part_key = f"parts/{name}.parquet"
+    await models.store.put(part_key, b"PAR1")
+    part = {"key": part_key, "sha256": "0" * 64, "size_bytes": 4, "row_count": 2}
+    columns = [{"name": column, "type": "string", "nullable": False} for column in ("age", "hours", "town")]
     for content in contents:
         answer = await control.post(f"/api/v1/datasets/{name}/versions", content=content)
         assert answer.status_code == 202, answer.text
+        read = Ingested({"columns": columns}, 2, [part], {"columns": {}}, {"format": "csv"}, [])
+        async with transaction(models.sessions) as session:
+            version = await datasets.get_by_id(session, answer.json()["version_id"])
+            assert await datasets.finish(session, version.id, read, await datasets.contract_of(session, version))
 
 
 async def _job_of(control: httpx.AsyncClient, path: str, body: Values) -> str:
@@ -56,22 +75,20 @@ async def _job_of(control: httpx.AsyncClient, path: str, body: Values) -> str:
     return answer.headers["location"].rpartition("/")[2]
 
 
-async def prepare(control: httpx.AsyncClient, models: Models, run_jobs: RunJobs) -> Scenario:
-    """Fill the platform behind ``control`` and tell what is on it."""
+async def prepare(control: httpx.AsyncClient, models: Models) -> Scenario:
+    """Fill the platform behind ``control`` and tell what is on it. No job is run: what they leave is put there."""
     scenario = Scenario()
     prediction = await _serve(control, models, scenario)
-    await _pushed(control, "people", _PEOPLE, _PEOPLE + b"30,1,Kiel\n")
-    await _pushed(control, "doomed", _PEOPLE)
-    await _pushed(control, "thinned", _PEOPLE, _PEOPLE + b"30,1,Kiel\n")
-    report = await _job_of(control, "/api/v1/monitoring/reports", {"deployment": "wealth"})
-    await run_jobs()
+    more = _PEOPLE + b"30,1,Kiel\n"
+    for name, contents in {"people": (_PEOPLE, more), "doomed": (_PEOPLE,), "thinned": (_PEOPLE, more)}.items():
+        await _pushed(control, models, name, *contents)
     _list(scenario)
     _datasets(scenario)
     await _models(control, scenario)
     await _training(control, models, scenario)
-    await _monitoring(control, report, scenario)
+    await _monitoring(models, scenario)
     _predictions(scenario, prediction)
-    await _jobs_and_keys(control, report, scenario)
+    await _jobs_and_keys(control, scenario)
     return scenario
 
 
@@ -173,12 +190,23 @@ async def _training(control: httpx.AsyncClient, models: Models, scenario: Scenar
     scenario.add("experiments_get_leaderboard", path={"name": experiment})
 
 
-async def _monitoring(control: httpx.AsyncClient, job: str, scenario: Scenario) -> None:
-    done = (await control.get(f"/api/v1/jobs/{job}")).json()
-    assert done["status"] == "succeeded", done["error"]
-    report = (await control.get(f"/api/v1/monitoring/reports/{done['result']['report_id']}")).json()
-    assert Report.model_validate(report).content.counts.predictions == 1
-    scenario.add("monitoring_reports_get", path={"report_id": report["id"]})
+async def _monitoring(models: Models, scenario: Scenario) -> None:
+    """A report that says little, with every member that one has."""
+    nothing = Representativeness(representative=None, statistic=None, labelled=None, unlabelled=None, detail="Few.")
+    total = Slice(
+        predictions=1, labelled=0, invalid_truths=0, coverage_percent=0, task=None, metric=None, metrics=[],
+        verdict="not_enough_labels", label_delay_seconds=None, representativeness=nothing,
+        distribution=PredictionDistribution(), days=[], notes=[],
+    )  # fmt: skip
+    counts = ReportCounts(predictions=1, rows_read=1, labelled=0, coverage_percent=0, unmatched_feedback=0, revisions=0)
+    now = utc_now()
+    order = ReportOrder(
+        report_id=ids.new_id(ids.REPORT), deployment="wealth", since=earlier(now, timedelta(days=1)), until=now
+    )
+    content = ReportContent(counts=counts, total=total, versions=[], notes=[])
+    async with transaction(models.sessions) as session:
+        await monitoring.store_report(session, order, content, ids.new_id(ids.JOB), "key_maker")
+    scenario.add("monitoring_reports_get", path={"report_id": order.report_id})
     scenario.add("monitoring_reports_create", body={"deployment": "wealth"})
 
 
@@ -196,11 +224,13 @@ def _predictions(scenario: Scenario, prediction: str) -> None:
     scenario.add("serving_status", body=report)
 
 
-async def _jobs_and_keys(control: httpx.AsyncClient, job: str, scenario: Scenario) -> None:
-    waiting = await _job_of(control, "/api/v1/monitoring/reports", {"deployment": "wealth"})
+async def _jobs_and_keys(control: httpx.AsyncClient, scenario: Scenario) -> None:
+    """Of the jobs one has ended, so that its events do too."""
+    waiting, ended = [await _job_of(control, "/api/v1/monitoring/reports", {"deployment": "wealth"}) for _ in range(2)]
+    (await control.post(f"/api/v1/jobs/{ended}:cancel")).raise_for_status()
     created = await control.post("/api/v1/keys", json={"name": "doomed", "scopes": ["predict"]})
     for operation in ("get", "logs", "events"):
-        scenario.add(f"jobs_{operation}", path={"job_id": job})
+        scenario.add(f"jobs_{operation}", path={"job_id": ended})
     scenario.add("jobs_cancel", stays=False, path={"job_id": waiting})
     scenario.add("keys_create", body={"name": "made", "scopes": ["predict"]})
     scenario.add("keys_revoke", stays=False, path={"key_id": created.json()["id"]})

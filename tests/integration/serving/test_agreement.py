@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.conftest import LiveApi, MakeKey, RunJobs
+from tests.integration.conftest import LiveApi, MakeKey
 from tests.integration.serving.agreement import ANSWERS, SCENARIO
 from tests.integration.serving.conftest import ServerThread
 from tests.integration.serving.models import Models, classifier
@@ -48,9 +48,9 @@ async def _never_successful(client: httpx.AsyncClient, folder: Path) -> dict[str
 
 
 async def test_the_api_agrees_with_its_document(
-    live_api: LiveApi, control: httpx.AsyncClient, models: Models, run_jobs: RunJobs, tmp_path: Path
+    live_api: LiveApi, control: httpx.AsyncClient, models: Models, tmp_path: Path
 ) -> None:
-    scenario = await prepare(control, models, run_jobs)
+    scenario = await prepare(control, models)
     found = await _findings(live_api.url, live_api.key, tmp_path, scenario)
     assert not found, found
     assert await _never_successful(control, tmp_path) == {}
