@@ -16,12 +16,17 @@ PATH_PARTS = (
 ANY_QUERY = (
     "nope=1", "&&&", "=", "a" * 30_000, "&".join(f"a{number}=1" for number in range(3000)), "%00=1", "%FF=%FF",
 )  # fmt: skip
-QUERY_VALUES = (
-    "", "NaN", "inf", "1e400", "%D9%A3", "1_0", "%201", "9" * 5_000, "0", "-1", "9007199254740992", "%00", "%FF",
-    "%ED%A0%80", "x" * 5_000, "..%2F..%2Fa", "%0D%0AX:1", "0001-01-01T00:00:00%2B23:59", "0001-01-01T00:00:00Z",
-    "9999-12-31T23:59:59.999999-23:59", "9999-12-31T23:59:59.9999999999Z", "2026-02-30T00:00:00Z", "5", "1.5", "rot13",
-    "maybe", "==", "a=b",
-)  # fmt: skip
+QUERY_VALUES = {
+    "": ("", "%00", "%FF", "%ED%A0%80", "x" * 5_000, "%0D%0AX:1"),
+    "integer": ("NaN", "inf", "1e400", "%D9%A3", "1_0", "%201", "9" * 5_000, "0", "-1", "9007199254740992", "1.5"),
+    "date-time": (
+        "5", "NaN", "0001-01-01T00:00:00%2B23:59", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999-23:59",
+        "9999-12-31T23:59:59.9999999999Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01T24:00:00Z",
+    ),
+    "string": ("..%2F..%2Fa", "rot13", "==", "a=b", "%F0%9F%98%80"),
+    "boolean": ("maybe", "2", "%D9%A1"),
+}  # fmt: skip
+"""By what a parameter's schema speaks of; the first ones for all."""
 HEADER_FIELDS = (
     "Idempotency-Key: ", "Idempotency-Key: " + "k" * 300, b"Idempotency-Key: \xff\xfe",
     "Idempotency-Key: a\r\nIdempotency-Key: b", "If-Match: *", 'If-Match: W/"1"', 'If-Match: "1", "2"', "If-Match: ",
@@ -53,10 +58,16 @@ BODIES = (
 ODD_VALUES = (
     "1e400", "-1e400", "NaN", "true", "1.0", "-0.0", "1e19", "9" * 400, '"\\u0000"', '"\\ud800"', '"x\\n"', "[]", "{}",
     '[[]]', "null", '""', '"0001-01-01T00:00:00+14:00"', '"9999-12-31T23:59:59.999999Z"', "5", '"' + "x" * 5_000 + '"',
-    '[{"age": 1e400}]', '[{"age": 1, "hours": 1, "town": "\\ud800"}]', '[{"age": 1, "hours": 1, "town": "\\u0000"}]',
-    '{"age": [1], "hours": [1, 2]}', '{"columns": ["age", "age"], "data": [[1]]}', '{"columns": [[]], "data": [1]}',
+    "-1", "0", "4294967296", "5e-324",
 )  # fmt: skip
 """JSON texts that take the place of one member after the other."""
+ODD_ROWS = (
+    *ODD_VALUES, '[{"age": 1e400}]', '[{"age": 1, "hours": 1, "town": "\\ud800"}]',
+    '[{"age": 1, "hours": 1, "town": "\\u0000"}]', '{"age": [1], "hours": [1, 2]}', '{"columns": ["age", "age"], "data": [[1]]}',
+    '{"columns": [[]], "data": [1]}', '[{"age": 1.0, "hours": 1}]', '[{"age": 9223372036854775808, "hours": 1}]', '[{"age": 1, "hours": "1"}]',
+    "[[1, 2]]",
+)  # fmt: skip
+_ROWS = frozenset({"inputs", "instances", "dataframe_split", "dataframe_records"})
 
 
 @dataclass(frozen=True)
@@ -107,8 +118,8 @@ class Asked:
     method: str
     template: str
     path: dict[str, Any]
-    query: tuple[str, ...]
-    """Names of the parameters that it knows."""
+    query: dict[str, str]
+    """The parameters that it knows, with their schemas as JSON."""
     needed: str
     """Query string without which it says no more than that something is missing."""
     content_type: tuple[str, ...]
@@ -142,7 +153,7 @@ def asked(document: dict[str, Any], scenario: Scenario) -> Iterator[Asked]:
                 method=method.upper(),
                 template=template,
                 path=dict(example.get("path", {})),
-                query=tuple(one["name"] for one in parameters),
+                query={one["name"]: json.dumps(one["schema"]) for one in parameters},
                 needed="&".join(
                     f"{one['name']}={example['query'][one['name']]}" for one in parameters if one.get("required")
                 ),
@@ -152,11 +163,21 @@ def asked(document: dict[str, Any], scenario: Scenario) -> Iterator[Asked]:
             )
 
 
+def odd_values(schema: str) -> Iterator[str]:
+    """For a query parameter with this schema."""
+    for word, values in QUERY_VALUES.items():
+        if word in schema:
+            yield from values
+
+
 def odd_bodies(operation: Asked) -> Iterator[bytes]:
-    """Bodies that are no objects, and the good one with each member in turn being odd."""
+    """Bodies that are no objects, and the good one with each member in turn being odd.
+
+    A member gets every second value, and its neighbour the others: they are read alike.
+    """
     yield from BODIES
     good = {name: value for name, value in operation.members.items() if value is not None}
-    for member in operation.members:
+    for number, member in enumerate(sorted(operation.members)):
         others = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in good.items() if name != member]
-        for value in ODD_VALUES:
+        for value in ODD_ROWS if member in _ROWS else ODD_VALUES[number % 2 :: 2]:
             yield ("{" + ", ".join([*others, f"{json.dumps(member)}: {value}"]) + "}").encode()
