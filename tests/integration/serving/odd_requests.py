@@ -62,10 +62,10 @@ ODD_VALUES = (
 )  # fmt: skip
 """JSON texts that take the place of one member after the other."""
 ODD_ROWS = (
-    *ODD_VALUES, '[{"age": 1e400}]', '[{"age": 1, "hours": 1, "town": "\\ud800"}]',
-    '[{"age": 1, "hours": 1, "town": "\\u0000"}]', '{"age": [1], "hours": [1, 2]}', '{"columns": ["age", "age"], "data": [[1]]}',
-    '{"columns": [[]], "data": [1]}', '[{"age": 1.0, "hours": 1}]', '[{"age": 9223372036854775808, "hours": 1}]', '[{"age": 1, "hours": "1"}]',
-    "[[1, 2]]",
+    *ODD_VALUES,
+    '[{"age": 1e400}]', '[{"age": 1, "hours": 1, "town": "\\ud800"}]', '[{"age": 1, "hours": 1, "town": "\\u0000"}]',
+    '[{"age": 1.0, "hours": 1}]', '[{"age": 9223372036854775808, "hours": 1}]', '[{"age": 1, "hours": "1"}]', "[[1]]",
+    '{"age": [1], "hours": [1, 2]}', '{"columns": ["age", "age"], "data": [[1]]}', '{"columns": [[]], "data": [1]}',
 )  # fmt: skip
 _ROWS = frozenset({"inputs", "instances", "dataframe_split", "dataframe_records"})
 
