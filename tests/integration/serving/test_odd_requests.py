@@ -175,6 +175,14 @@ async def test_the_api_refuses_other_methods_and_names_its_own(api: httpx.AsyncC
             assert (await api.request(method, path)).status_code < 405, f"{method} {path}"
 
 
+async def test_an_escaped_slash_leads_to_no_other_route(api: httpx.AsyncClient, models: Models) -> None:
+    await models.register("wealth", classifier())
+    assert (await api.get("/api/v1/models/wealth/policy")).status_code == 200
+    for path in ("/api/v1/models/wealth%2Fpolicy", "/api/v1%2fmodels/wealth/policy"):
+        answer = await api.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found"), path
+
+
 @pytest.mark.parametrize(
     ("tags", "status"),
     [("*", 200), ('"1"', 200), ('"0", "1"', 200), ('W/"1"', 412), ('"2"', 412), ("1", 412), ("", 412), ('"11"', 412)],
