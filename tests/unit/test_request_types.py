@@ -55,6 +55,7 @@ def test_a_body_holds_the_types_of_json_and_nothing_near_them(member: str, value
     ("member", "value", "read"),
     [
         ("number", 1, 1.0),
+        ("whole", 1.0, 1),
         ("moment", "2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
         ("moment", "9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("moment", datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)),
@@ -74,6 +75,12 @@ def test_a_query_is_text_and_read_as_its_types() -> None:
 def test_a_query_names_no_moment_by_a_number_or_outside_the_years(moment: str) -> None:
     with pytest.raises(ValidationError):
         Query.model_validate({"moment": moment})
+
+
+@pytest.mark.parametrize("text", ["1_0", " 1", "1\n", "+1", "01", "\u0663", "1e1", "0x1", "", "true", "1" * 5000])
+def test_a_query_writes_whole_numbers_in_digits_alone(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Query.model_validate({"whole": text})
 
 
 def test_a_span_before_the_first_moment_ends_at_it() -> None:

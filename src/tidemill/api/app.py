@@ -63,6 +63,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
             (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
+        packed_paths=(r"/api/v1/datasets/[^/]+/versions", r"/api/v1/feedback/files"),
         checks={"database": database_answers, "object_store": services.store.is_right},
         authentication=Middleware(
             AuthenticationMiddleware,

@@ -198,16 +198,20 @@ class SandboxSettings(Section):
     such code can then read whatever the worker and the model server can."""
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""Up to a hundred years: what lies further back is no moment of any calendar."""
+
+
 class RetentionSettings(Section):
-    jobs_days: PositiveInt = 90
+    jobs_days: Days = 90
     """How long jobs are kept after they ended; what they made is kept."""
-    job_logs_days: PositiveInt = 30
+    job_logs_days: Days = 30
     """How long the log lines of a job are kept after it ended; never longer than the job."""
-    studies_days: PositiveInt = 14
+    studies_days: Days = 14
     """How long Optuna's study of a training is kept after its job ended; never longer than the job."""
-    model_servers_days: PositiveInt = 7
+    model_servers_days: Days = 7
     """How long the last report of a model server that fell silent is kept."""
-    queue_days: PositiveInt = 7
+    queue_days: Days = 7
     """How long finished entries of the queue are kept, where any were left behind."""
 
 

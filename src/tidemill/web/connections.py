@@ -12,6 +12,8 @@ from typing import Any, cast
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from tidemill.web.problems import RETRY_AFTER_SECONDS
+
 log = logging.getLogger(__name__)
 
 
@@ -185,6 +187,18 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._own.waits(self)
 
+    def send_400_response(self, msg: str) -> None:
+        """The parser takes no more of this connection, which is told as a problem, like every other refusal."""
+        code, detail = "request_malformed", "This is no request of HTTP/1.1."
+        if self._request is None or self._request.response_complete:
+            self._refuse(400, code, detail)
+        elif self._request.response_started:
+            self.end(code)
+        else:
+            # The application waits for the rest of a body: it learns that there is none.
+            self.transport.write(_answer(400, code, detail))
+            self.transport.close()
+
     def end(self, why: str) -> None:
         """Close at once."""
         log.info("A connection was ended: %s", why)
@@ -260,9 +274,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._request is None or self._request.response_complete:
-            body = _problem(status, code, detail)
-            lines = [b"%b: %b\r\n" % line for line in _headers_of(body)]
-            self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+            self.transport.write(_answer(status, code, detail))
             self.close_gently()
         else:
             self.end(code)
@@ -288,6 +300,13 @@ async def _headers_too_large(scope: Scope, receive: Receive, send: Send) -> None
     body = _problem(431, "headers_too_large", "The headers are larger than the limit.")
     await send({"type": "http.response.start", "status": 431, "headers": _headers_of(body)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _answer(status: int, code: str, detail: str) -> bytes:
+    body = _problem(status, code, detail)
+    later = [(b"retry-after", RETRY_AFTER_SECONDS.encode())] if status == 503 else []
+    lines = [b"%b: %b\r\n" % line for line in [*_headers_of(body), *later]]
+    return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
 
 def _headers_of(body: bytes) -> list[tuple[bytes, bytes]]:

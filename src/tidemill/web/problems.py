@@ -32,7 +32,9 @@ _STATUS: dict[type[TidemillError], int] = {
     errors.DeadlineExceeded: 504,
     errors.Unavailable: 503,
 }
-_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="tidemill"'}, 503: {"Retry-After": "2"}, 504: {"Retry-After": "2"}}
+RETRY_AFTER_SECONDS = "2"
+_LATER = {"Retry-After": RETRY_AFTER_SECONDS}
+_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="tidemill"'}, 503: _LATER, 504: _LATER}
 _HTTP_CODES = {400: "bad_request", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
