@@ -51,9 +51,10 @@ _LEDGER = Row(
     [
         Panel(
             "Ledger waiting",
-            "Bytes that the api has not taken yet, and the limit at which predictions are refused.",
+            "Bytes that the api has not taken yet, those set aside, and the limit of both together.",
             [
                 Query("tidemill_ledger_waiting_bytes", "{{instance}}"),
+                Query("tidemill_ledger_set_aside_bytes", "{{instance}} aside"),
                 Query("min(tidemill_ledger_limit_bytes)", "limit"),
             ],
             unit="bytes",

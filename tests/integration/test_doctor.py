@@ -16,6 +16,7 @@ from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.backups import BackupRun
+from tidemill.db.tables.deployments import ModelServer
 from tidemill.features.health import database, machine, servers
 from tidemill.features.health.service import Parts, check_all
 from tidemill.kit.clock import utc_now
@@ -105,6 +106,23 @@ async def test_a_late_backup_is_told(sessions: SessionFactory, hours: float, sta
             BackupRun(id="bkr_1", kind="backup", started_at=moment, finished_at=moment, succeeded=True, detail={})
         )
     assert (await database.check_backup(sessions, 24)).state == state
+
+
+async def test_what_lies_aside_on_a_model_server_is_told_with_what_it_takes_of_the_budget(
+    sessions: SessionFactory,
+) -> None:
+    report = {"server_id": "ms_1", "version": "1", "started_at": utc_now().isoformat(), "deployments": []}
+    for kind, told in (
+        ({"ledger_rejected_rows": 3}, "3 rows set aside"),
+        ({"ledger_retry_rows": 4}, "4 rows waiting to be shipped again"),
+        ({"ledger_lost_rows": 5}, "5 answered rows lost"),
+        ({"quarantined_files": 6}, "6 files in quarantine"),
+    ):
+        async with transaction(sessions) as session:
+            own = report | kind | {"ledger_set_aside_bytes": 4096}
+            await session.merge(ModelServer(id="ms_1", seen_at=utc_now(), report=own))
+        found = await database.check_ledger(sessions)
+        assert (found.state, found.detail) == ("problem", f"{told}; 4096 bytes of the ledger's budget.")
 
 
 async def test_a_store_that_is_away_does_not_hide_the_other_parts(

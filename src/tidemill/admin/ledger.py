@@ -9,6 +9,7 @@ from tidemill.admin.set_aside import Found, found_in, state_folders
 from tidemill.cli.context import Output, make_table, show, state
 from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.sizes import format_size
+from tidemill.model_server.ledger.set_aside import Kind
 from tidemill.settings.sources import load_settings
 
 app = typer.Typer(name="ledger", no_args_is_help=True)
@@ -30,6 +31,7 @@ _MaybeName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="As `li
 def ledger() -> None:
     """Rows that a model server could not ship, answered rows that damage took, and damaged files of its disk.
 
+    Their kinds are `rows`; `retry`, rows that wait to be shipped again; `lost`, a number alone; and `file`.
     They count towards the ledger's limit. The server may run meanwhile.
     """
 
@@ -74,7 +76,7 @@ def retry(
         if every:
             raise Invalid("name_missing", "Repaired lines take the place of one name.")
         content = _read_repaired(repaired)
-    rows = sum(each.retry(content) for each in chosen if each.kind == "rows" or not every)
+    rows = sum(each.retry(content) for each in chosen if each.kind == Kind.ROWS or not every)
     typer.echo(f"{rows} rows will be shipped again.")
 
 

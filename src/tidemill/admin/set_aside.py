@@ -1,21 +1,28 @@
 """What lies aside in the state directories of model servers, as one list."""
 
+import contextlib
 import itertools
-import shutil
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from tidemill.kit.errors import Conflict, NotFound
+from tidemill.kit.errors import Conflict, NotFound, Unavailable
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.ledger.set_aside import SetAside
 from tidemill.model_server.quarantine import Quarantine, is_plain, size_of
+
+FILE = "file"
+_LONGEST_LINE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class Found:
-    """kind: ``rows`` that can be shipped again, ``lost`` rows (a count alone), or a ``file`` in quarantine."""
+    """kind: ``rows`` that can be shipped again, ``retry`` rows that wait for that, ``lost`` rows (a count alone), or a
+    ``file`` in quarantine."""
 
     name: str
     kind: str
@@ -38,26 +45,39 @@ class Found:
         }
 
     def lines(self, limit: int) -> list[bytes]:
-        """At most ``limit``. Raises Conflict for a folder."""
-        if self.path.is_dir():
-            raise Conflict("set_aside_is_folder", f"It is a folder: look at {self.path}.")
-        with self.path.open("rb") as lines:
-            return [line.rstrip(b"\n") for line in itertools.islice(lines, limit)]
+        """At most ``limit``. Raises Conflict for what is no file, or holds a line longer than any of ours."""
+        if not is_plain(self.path):
+            raise Conflict("set_aside_is_no_file", f"It is no file: look at {self.path}.")
+        try:
+            with self.path.open("rb") as stream:
+                return list(_lines(stream, limit))
+        except OSError as error:
+            raise _failed(self.path, "read", error) from None
 
     def retry(self, repaired: bytes | None) -> int:
-        """Ship the rows, or what they were mended to, again; how many. Raises Conflict if there are none to ship."""
-        if self.kind != "rows":
+        """Ship the rows, or what they were mended to, again; how many.
+
+        Raises Conflict if there are none to ship or they wait for it, Unavailable if the disk fails.
+        """
+        if self.kind == FILE:
             raise Conflict("set_aside_not_rows", "Only rows can be shipped again; `discard` clears anything.")
-        return SetAside(self.path.parent).retry(self.path.stem, repaired)
+        try:
+            return SetAside(self.path.parent).retry(self.path.stem, repaired)
+        except OSError as error:
+            raise _failed(self.path, "shipped again", error) from None
 
     def discard(self) -> None:
-        """Delete it; something that is gone already is no error."""
-        if self.kind != "file":
-            SetAside(self.path.parent).discard(self.path.stem)
-        elif self.path.is_dir() and not self.path.is_symlink():
-            shutil.rmtree(self.path)
-        else:
-            self.path.unlink(missing_ok=True)
+        """Delete it; something that is gone already is no error. Raises Unavailable if the disk fails."""
+        try:
+            if self.kind != FILE:
+                with contextlib.suppress(NotFound):  # shipped or discarded this moment
+                    SetAside(self.path.parent).discard(self.path.stem)
+            elif is_plain(self.path, stat.S_IFDIR):
+                remove_tree(self.path)
+            else:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _failed(self.path, "deleted", error) from None
 
 
 def state_folders(given: Path) -> list[Path]:
@@ -77,9 +97,7 @@ def found_in(state: Path) -> list[Found]:
 def _rows(state: Path) -> Iterator[Found]:
     folder = state / "ledger" / "rejected"
     for entry in SetAside(folder).entries():
-        kind, suffix = ("lost", ".json") if entry.lost else ("rows", ".ndjson")
-        path = folder / f"{entry.name}{suffix}"
-        yield Found(entry.name, kind, entry.rows, entry.size_bytes, entry.set_aside_at, entry.reasons, path)
+        yield Found(entry.name, entry.kind, entry.rows, entry.size_bytes, entry.set_aside_at, entry.reasons, entry.path)
 
 
 def _files(state: Path) -> Iterator[Found]:
@@ -89,4 +107,19 @@ def _files(state: Path) -> Iterator[Found]:
         except OSError:
             continue
         reason = "file_damaged" if is_plain(path) else "not_a_file"
-        yield Found(path.name, "file", None, size_of(path), since, {reason: 1}, path)
+        yield Found(path.name, FILE, None, size_of(path), since, {reason: 1}, path)
+
+
+def _lines(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    for _ in range(limit):
+        line = stream.readline(_LONGEST_LINE_BYTES)
+        if not line:
+            return
+        if len(line) == _LONGEST_LINE_BYTES:
+            raise Conflict("set_aside_line_too_long", f"A line is longer than {_LONGEST_LINE_BYTES} bytes.")
+        yield line.removesuffix(b"\n")
+
+
+def _failed(path: Path, what: str, error: OSError) -> Unavailable:
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return Unavailable("set_aside_disk", f"{path} cannot be {what}: {reason}.")

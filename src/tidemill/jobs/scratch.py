@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tidemill.kit.errors import Forbidden, NotFound, TidemillError
 from tidemill.kit.own_files import checked_folder, open_own, own_folder
+from tidemill.kit.trees import discard_tree
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ScratchSpace:
         try:
             yield path
         finally:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(discard_tree, path)
 
     def remove_abandoned(self) -> int:
         """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours.
@@ -55,7 +55,7 @@ class ScratchSpace:
                 continue
             lock = _try_lock(folder / _LOCK)
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                discard_tree(folder)
                 os.close(lock)
                 removed += 1
         if strays:
@@ -64,7 +64,7 @@ class ScratchSpace:
 
     def close(self) -> None:
         if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
+            discard_tree(self._own)
         if self._lock is not None:
             os.close(self._lock)
         self._own = self._lock = None

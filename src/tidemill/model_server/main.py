@@ -93,7 +93,8 @@ class ModelServer:
         except TidemillError:
             self._metrics.shipping_failures.inc()
             raise
-        self._metrics.shipped_rows.inc(receipt.received - len(receipt.rejected))
+        if receipt.accounts_for(content.count(b"\n")):
+            self._metrics.shipped_rows.inc(receipt.received - len(receipt.rejected))
         return receipt
 
     def _build_sync(self) -> None:
@@ -103,6 +104,7 @@ class ModelServer:
         figures = LedgerFigures(
             waiting_bytes=lambda: self._writer.waiting_bytes,
             aside=lambda: self._shipper.aside,
+            aside_bytes=lambda: self._writer.aside_bytes,
             quarantined_files=lambda: self._state.quarantine.held().files,
         )
         self._synchronizer = Synchronizer(self._control_plane, self._state, self._keys, self._loader, figures)
@@ -140,6 +142,7 @@ class ModelServer:
             "api_reached": _check(lambda: self._synchronizer.age_seconds < 30),
             "ledger_ships": _check(lambda: self._shipper.failures == 0),
             "ledger_rejected_nothing": _check(lambda: self._shipper.rejected_rows == 0),
+            "ledger_retries_nothing": _check(lambda: self._shipper.aside.retry_rows == 0),
             "ledger_lost_nothing": _check(lambda: self._shipper.aside.lost_rows == 0),
             "no_file_in_quarantine": _check(lambda: self._state.quarantine.held().files == 0),
         }
@@ -180,6 +183,7 @@ class ModelServer:
         metrics.ledger_waiting_bytes.set_function(lambda: self._writer.waiting_bytes)
         metrics.ledger_oldest_unshipped_seconds.set_function(self._oldest_seconds)
         metrics.ledger_rejected_rows.set_function(lambda: self._shipper.rejected_rows)
+        metrics.ledger_retry_rows.set_function(lambda: self._shipper.aside.retry_rows)
         metrics.ledger_lost_rows.set_function(lambda: self._shipper.aside.lost_rows)
         metrics.ledger_set_aside_bytes.set_function(lambda: self._writer.aside_bytes)
         metrics.ledger_writable.set_function(self._writer.is_writable)

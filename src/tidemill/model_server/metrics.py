@@ -10,6 +10,7 @@ class ServingMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._count_predictions(registry)
         self._count_shipping(registry)
+        self._look_at_ledger(registry)
         self._look_at_state(registry)
 
     def _count_predictions(self, registry: CollectorRegistry) -> None:
@@ -44,7 +45,6 @@ class ServingMetrics:
         )
 
     def _look_at_state(self, registry: CollectorRegistry) -> None:
-        """Gauges that read their value when they are asked for; main says from where."""
         self.request_memory_bytes = Gauge(
             "tidemill_request_memory_bytes", "Claimed by the requests that are being answered.", registry=registry
         )
@@ -53,17 +53,35 @@ class ServingMetrics:
             "Requests are refused rather than answered with more memory.",
             registry=registry,
         )
+        self.snapshot_age_seconds = Gauge(
+            "tidemill_snapshot_age_seconds",
+            "Time since the api was asked what to serve and answered.",
+            registry=registry,
+        )
+        self.served_deployments = Gauge(
+            "tidemill_served_deployments", "Deployments with a loaded model.", registry=registry
+        )
+
+    def _look_at_ledger(self, registry: CollectorRegistry) -> None:
+        """Gauges that read their value when they are asked for; main says from where."""
         self.ledger_waiting_bytes = Gauge(
             "tidemill_ledger_waiting_bytes", "Recorded on disk and not shipped yet.", registry=registry
         )
         self.ledger_limit_bytes = Gauge(
-            "tidemill_ledger_limit_bytes", "Predictions are refused once this much waits on disk.", registry=registry
+            "tidemill_ledger_limit_bytes",
+            "Predictions are refused once this much waits or lies aside.",
+            registry=registry,
         )
         self.ledger_oldest_unshipped_seconds = Gauge(
-            "tidemill_ledger_oldest_unshipped_seconds", "Age of the oldest rows not shipped yet.", registry=registry
+            "tidemill_ledger_oldest_unshipped_seconds",
+            "Age of the oldest rows not shipped (again) yet.",
+            registry=registry,
         )
         self.ledger_rejected_rows = Gauge(
             "tidemill_ledger_rejected_rows", "Rows set aside because they can never be stored.", registry=registry
+        )
+        self.ledger_retry_rows = Gauge(
+            "tidemill_ledger_retry_rows", "Rows set aside that wait to be shipped again.", registry=registry
         )
         self.ledger_lost_rows = Gauge(
             "tidemill_ledger_lost_rows", "Answered rows that damage took from the ledger.", registry=registry
@@ -78,12 +96,4 @@ class ServingMetrics:
         )
         self.quarantined_files = Gauge(
             "tidemill_quarantined_files", "Damaged or foreign files that were moved aside.", registry=registry
-        )
-        self.snapshot_age_seconds = Gauge(
-            "tidemill_snapshot_age_seconds",
-            "Time since the api was asked what to serve and answered.",
-            registry=registry,
-        )
-        self.served_deployments = Gauge(
-            "tidemill_served_deployments", "Deployments with a loaded model.", registry=registry
         )

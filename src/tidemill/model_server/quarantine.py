@@ -4,6 +4,7 @@ A damaged file must neither end the server nor vanish: what it holds may be all 
 looks after the server is told by a log line, a metric and the doctor, and clears it with `tidemill admin ledger`.
 """
 
+import itertools
 import logging
 import os
 import stat
@@ -18,6 +19,9 @@ FOLDER = "quarantine"
 LEAST_BYTES = 4096
 """What a file costs at least, so that many small ones are bounded too."""
 _LONGEST_NAME = 64
+_MOST_COUNTED = 10_000
+_BLOCK_BYTES = 512
+"""What ``st_blocks`` counts, whatever the file system's own blocks are."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Quarantine:
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
         self._failed = 0
+        self._sizes: dict[str, int] = {}
 
     def take(self, path: Path, reason: str) -> None:
         """Move ``path`` here. It stays where it is if even that fails, which is told as well."""
@@ -53,7 +58,9 @@ class Quarantine:
     def held(self) -> Held:
         """What lies here now, and what could not be moved."""
         paths = self.paths()
-        return Held(len(paths) + self._failed, sum(size_of(path) for path in paths))
+        known = self._sizes
+        self._sizes = {path.name: known.get(path.name) or size_of(path) for path in paths}  # names are never reused
+        return Held(len(paths) + self._failed, sum(self._sizes.values()))
 
     def paths(self) -> list[Path]:
         """Oldest first."""
@@ -64,14 +71,33 @@ class Quarantine:
 
 
 def size_of(path: Path) -> int:
-    """Of a file, or of everything below a folder; no link is followed."""
+    """What a file, or everything below a folder, takes on disk; no link is followed.
+
+    Of a folder with very much in it what was seen of it: it must not cost a walk through a whole disk to count it.
+    """
+    waiting, total = [str(path)], 0
+    for _ in range(_MOST_COUNTED):
+        if not waiting:
+            break
+        found = waiting.pop()
+        total += _taken_by(found)
+        try:
+            if stat.S_ISDIR(os.lstat(found).st_mode):
+                with os.scandir(found) as entries:
+                    waiting += [entry.path for entry in itertools.islice(entries, _MOST_COUNTED)]
+        except OSError:
+            continue  # too deep for a path, or gone: what is above it counts
+    return total
+
+
+def _taken_by(path: str) -> int:
+    """A file may say that it is larger than what it takes, if it has holes."""
     try:
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            return max(status.st_size, LEAST_BYTES)
-        return LEAST_BYTES + sum(size_of(Path(entry.path)) for entry in os.scandir(path))
+        status = os.lstat(path)
     except OSError:
         return LEAST_BYTES
+    taken = LEAST_BYTES if stat.S_ISDIR(status.st_mode) else min(status.st_size, status.st_blocks * _BLOCK_BYTES)
+    return max(taken, LEAST_BYTES)
 
 
 def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:

@@ -73,12 +73,24 @@ class Heir:
                 log.warning("An abandoned ledger could not be shipped", extra={"reason": reason})
 
     async def ship_abandoned(self) -> None:
-        """Ship every ledger without a server. Raises the first failure; what was not shipped stays where it is."""
+        """Ship every ledger without a server. Raises the first failure; what was not shipped stays where it is.
+
+        A disk that fails in one slot holds up no other.
+        """
+        failures: list[OSError] = []
         with contextlib.closing(self._slots.abandoned()) as abandoned:
             for state in abandoned:
-                ledger = _ClosedLedger(SegmentFolder(state.ledger, state.quarantine))
-                await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
-                log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
+                try:
+                    await self._ship_all_of(state)
+                except OSError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _ship_all_of(self, state: StateDirectory) -> None:
+        ledger = _ClosedLedger(SegmentFolder(state.ledger, state.quarantine))
+        await Shipper(ledger.folder, ledger, self._ship, self._look_seconds).ship_waiting()
+        log.info("An abandoned ledger was shipped", extra={"child": state.root.name})
 
 
 class _ClosedLedger:

@@ -79,9 +79,12 @@ class ServerReport(Reply):
     """Last use of each key since the last report."""
     ledger_waiting_bytes: _Count = 0
     ledger_rejected_rows: _Count = 0
+    ledger_retry_rows: _Count = 0
+    """Rows that were set aside and wait to be shipped again."""
     ledger_lost_rows: _Count = 0
     """Answered rows that damage of its disk took."""
     ledger_set_aside_bytes: _Count = 0
+    """Of the ledger's budget: everything that lies aside, files in quarantine included."""
     quarantined_files: _Count = 0
     """Damaged or foreign files of its state directory that it moved aside."""
     sandbox: Literal["full", "partial", "none"] | None = None
@@ -109,3 +112,13 @@ class SegmentReceipt(Reply):
     duplicates: int
     """Lines that were there already."""
     rejected: list[RejectedRow]
+
+    def accounts_for(self, lines: int) -> bool:
+        """Whether it says of each of ``lines`` lines what became of it."""
+        named = {row.line for row in self.rejected}
+        return (
+            self.received == lines == self.stored + self.duplicates + len(named)
+            and min(self.stored, self.duplicates) >= 0
+            and len(named) == len(self.rejected)
+            and all(0 < line <= lines for line in named)
+        )

@@ -250,6 +250,10 @@ async def test_an_operator_looks_at_repairs_retries_and_discards(tmp_path: Path)
     (tmp_path / "mended").write_text(mended)
     await asyncio.to_thread(_admin, "retry", first, "--repaired", str(tmp_path / "mended"), *place)
     await asyncio.to_thread(_admin, "retry", second, *place)
+    waiting = json.loads(await asyncio.to_thread(_admin, "list", *place, "--output", "json"))
+    assert [(each["kind"], each["rows"]) for each in waiting] == [("retry", 1)] * 2
+    assert await asyncio.to_thread(_admin, "show", waiting[0]["name"], *place) == mended
+    assert "0 rows" in await asyncio.to_thread(_admin, "retry", "--all", *place)
     await shipper.ship_waiting()
     assert sorted(row["n"] for row in receiver.rows) == [0, 101]
     assert shipper.aside.rows == 1

@@ -164,6 +164,153 @@ async def test_an_answer_that_is_not_the_apis_own_refusal_sets_nothing_aside(
     assert shipper.rejected_rows == 5
 
 
+@pytest.mark.parametrize(
+    ("rejected", "changes"),
+    [
+        ([0], {}),
+        ([-1], {}),
+        ([6], {}),
+        ([10**30], {}),
+        ([2, 2], {}),
+        ([], {"received": 4}),
+        ([], {"received": 6, "stored": 6}),
+        ([], {"stored": 4}),
+        ([], {"stored": -1, "duplicates": 6}),
+        ([1, 2, 3, 4, 5, 6], {"stored": -1}),
+    ],
+)
+async def test_a_receipt_that_does_not_account_for_the_rows_is_not_believed(
+    writer: LedgerWriter, folder: SegmentFolder, rejected: list[int], changes: dict[str, int]
+) -> None:
+    async def misleading(_content: bytes) -> SegmentReceipt:
+        counts = {"received": 5, "stored": 5 - len(rejected), "duplicates": 0} | changes
+        named = [{"line": line, "code": "ledger_row_invalid", "detail": ""} for line in rejected]
+        return SegmentReceipt.model_validate(counts | {"rejected": named})
+
+    await append_many(writer, 5)
+    with pytest.raises(Unavailable) as refused:
+        await Shipper(folder, writer, misleading, 0.01).ship_waiting()
+    assert refused.value.code == "api_receipt_wrong"
+    receiver = Receiver()
+    await Shipper(folder, writer, receiver, 0.01).ship_waiting()
+    assert [row["n"] for row in receiver.rows] == list(range(5))
+    assert folder.set_aside.totals().rows == 0
+
+
+async def _set_aside(folder: SegmentFolder, *numbers: int) -> list[str]:
+    """Each row under a name of its own."""
+    names = []
+    for number in numbers:
+        folder.set_aside.keep([json.dumps({"n": number}).encode()], {"value_invalid": 1})
+        names += [entry.name for entry in folder.set_aside.entries() if entry.name not in names]
+    return names
+
+
+async def test_rows_put_back_while_others_of_their_name_are_shipped_are_shipped_next(
+    writer: LedgerWriter, folder: SegmentFolder
+) -> None:
+    receiver = Receiver()
+    (name,) = await _set_aside(folder, 1)
+    folder.set_aside.retry(name)
+
+    async def meanwhile(content: bytes) -> SegmentReceipt:
+        receipt = await receiver(content)
+        if len(receiver.rows) == 1:
+            await _set_aside(folder, 1)
+            folder.set_aside.retry(name, b'{"n": 2}')
+        return receipt
+
+    shipper = Shipper(folder, writer, meanwhile, 0.01)
+    await shipper.ship_waiting()
+    assert shipper.aside.retry_rows == 1
+    await shipper.ship_waiting()
+    assert [row["n"] for row in receiver.rows] == [1, 2]
+    assert shipper.aside.size_bytes == 0
+
+
+async def test_rows_that_wait_to_be_shipped_again_count_within_the_budget_and_have_an_age(
+    writer: LedgerWriter, folder: SegmentFolder
+) -> None:
+    (name,) = await _set_aside(folder, 1)
+    folder.set_aside.retry(name)
+    writer.count_aside()
+    assert writer.aside_bytes >= 4096
+    assert folder.oldest_written_at() is not None
+    folder.set_aside.keep([b"x" * 100_000], {"value_invalid": 1})
+    for entry in list(folder.set_aside.entries()):
+        if entry.size_bytes >= 100_000:
+            folder.set_aside.retry(entry.name)
+    writer.count_aside()
+    with pytest.raises(Unavailable) as full:
+        await writer.append(line(1))
+    assert full.value.code == "ledger_full"
+
+
+async def test_a_file_that_cannot_be_read_holds_up_no_other(
+    writer: LedgerWriter, folder: SegmentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = Receiver()
+    for name in await _set_aside(folder, 1, 2, 3):
+        folder.set_aside.retry(name)
+    first = folder.set_aside.waiting_again()[0]
+    for number in (10, 11):
+        await writer.append(line(number))
+        await writer.rotate()
+
+    def read(path: Path) -> bytes:
+        if path in (first, folder.path(1)):
+            raise OSError(5, "Input/output error")
+        return path.read_bytes()
+
+    monkeypatch.setattr("tidemill.model_server.ledger.shipper.read_plain", read)
+    shipper = Shipper(folder, writer, receiver, 0.01)
+    with pytest.raises(OSError, match="Input/output"):
+        await shipper.ship_waiting()
+    assert [row["n"] for row in receiver.rows] == [11, 2, 3]
+    assert (folder.set_aside.waiting_again(), folder.numbers(), shipper.aside.retry_rows) == ([first], [1], 1)
+    monkeypatch.undo()
+    await shipper.ship_waiting()
+    assert sorted(row["n"] for row in receiver.rows) == [1, 2, 3, 10, 11]
+
+
+async def test_a_file_too_large_to_be_ours_is_moved_aside_and_the_others_are_shipped(folder: SegmentFolder) -> None:
+    folder.path(1).touch()
+    os.truncate(folder.path(1), 2**40)
+    (folder.rejected / f"{'a' * 32}.retry").touch()
+    os.truncate(folder.rejected / f"{'a' * 32}.retry", 2**31)
+    writer = LedgerWriter(folder, LedgerLimits(max_bytes=2**41))
+    await writer.append(line(1))
+    receiver = Receiver()
+    await Shipper(folder, writer, receiver, 0.01).ship_waiting()
+    assert ([row["n"] for row in receiver.rows], folder.numbers(), writer.waiting_bytes) == ([1], [], 0)
+    assert folder.quarantine.held().files == 2
+    await asyncio.to_thread(writer.close)
+
+
+async def test_the_segment_after_the_last_number_is_shipped_like_any_other(folder: SegmentFolder) -> None:
+    folder.path(10**16 - 1).write_bytes(line(1))
+    writer = LedgerWriter(folder, LedgerLimits(max_bytes=100_000))
+    await writer.append(line(2))
+    receiver = Receiver()
+    await Shipper(folder, writer, receiver, 0.01).ship_waiting()
+    await asyncio.to_thread(writer.close)
+    assert sorted(row["n"] for row in receiver.rows) == [1, 2]
+    assert (folder.numbers(), folder.quarantine.held().files) == ([], 0)
+
+
+async def test_a_segment_that_vanishes_under_a_server_is_counted_at_once_and_waits_no_longer(
+    writer: LedgerWriter, folder: SegmentFolder
+) -> None:
+    await append_many(writer, 5)
+    await writer.rotate()
+    folder.path(1).unlink()
+    shipper = Shipper(folder, writer, Receiver(), 0.01)
+    await shipper.ship_waiting()
+    assert (shipper.aside.lost_rows, writer.waiting_bytes) == (0, 0)
+    await shipper.ship_waiting()
+    assert shipper.aside.lost_rows == 5
+
+
 def test_a_state_directory_belongs_to_one_server(tmp_path: Path) -> None:
     first = StateDirectory(tmp_path / "state")
     with pytest.raises(Conflict):

@@ -80,3 +80,22 @@ async def test_an_abandoned_ledger_stays_while_the_api_is_away(tmp_path: Path) -
     await Heir(slots, api.ship).ship_abandoned()
     assert api.rows == [b'{"row": 1}']
     assert slots.claim().root == gone.root  # nobody holds it any more
+
+
+async def test_a_slot_whose_disk_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slots, api = Slots(tmp_path, 2), _Api()
+    broken, gone = slots.claim(), slots.claim()
+    for state, row in ((broken, b"1"), (gone, b"2")):
+        _leave(state, row)
+        state.close()
+
+    def read(path: Path) -> bytes:
+        if path.is_relative_to(broken.root):
+            raise OSError(5, "Input/output error")
+        return path.read_bytes()
+
+    monkeypatch.setattr("tidemill.model_server.ledger.shipper.read_plain", read)
+    with pytest.raises(OSError, match="Input/output"):
+        await Heir(slots, api.ship).ship_abandoned()
+    assert api.rows == [b"2"]
+    assert SegmentFolder(broken.ledger).numbers() == [1]

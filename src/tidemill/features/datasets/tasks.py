@@ -1,7 +1,6 @@
 """Jobs of datasets: ingest a raw file, collect what nobody refers to."""
 
 import asyncio
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tidemill.jobs.schedules import Schedule
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.hashing import sha256_of_json
+from tidemill.kit.trees import discard_tree
 from tidemill.sandbox.policy import Reach
 
 _ENTRY = "tidemill.training.ingest.lean:normalise"
@@ -62,7 +62,7 @@ async def _normalise(
     if not raw.exists():
         await ctx.progress(Progress("fetching"))
         await ctx.services.store.download(raw_key(version.sha256), raw)
-    await asyncio.to_thread(shutil.rmtree, output, ignore_errors=True)
+    await asyncio.to_thread(discard_tree, output)
     output.mkdir()
     request = {
         "source": str(raw),

@@ -95,6 +95,7 @@ async def check_ledger(sessions: SessionFactory) -> CheckResult:
     waiting = sum(report.ledger_waiting_bytes for report in reports)
     kinds = {
         "rows set aside": sum(report.ledger_rejected_rows for report in reports),
+        "rows waiting to be shipped again": sum(report.ledger_retry_rows for report in reports),
         "answered rows lost": sum(report.ledger_lost_rows for report in reports),
         "files in quarantine": sum(report.quarantined_files for report in reports),
     }

@@ -12,6 +12,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidemill.model_server.quarantine import is_plain
+
 _LINE = re.compile(rb"([0-9a-f]{8}) ([0-9]{20}) ([0-9]{20})\n")
 
 
@@ -48,8 +50,11 @@ class MarkFile:
 
 def read_mark(path: Path) -> Mark | None:
     """None if there is none, or it is damaged: then nothing is known."""
+    if not is_plain(path):
+        return None
     try:
-        found = _LINE.fullmatch(path.read_bytes()[:64])
+        with path.open("rb") as stream:
+            found = _LINE.fullmatch(stream.read(64))
     except OSError:
         return None
     if found is None or found[1] != b"%08x" % zlib.crc32(found[2] + found[3]):

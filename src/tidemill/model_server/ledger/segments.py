@@ -1,8 +1,10 @@
 """The folder of segments: numbered files, the newest one open for writing, all others waiting to be shipped."""
 
 import contextlib
+import itertools
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tidemill.model_server.disk import sync_directory
@@ -14,12 +16,13 @@ from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
 _SUFFIX = ".wal"
 _MARK_SUFFIX = ".mark"
 _DIGITS = 16
-_NAME = re.compile(r"0[0-9]{15}\.(wal|mark)")
-"""A number so large that none can follow it is not one of ours."""
+_NAME = re.compile(r"[0-9]{16}\.(wal|mark)")
+_LARGEST_NUMBER = 10**_DIGITS - 1
 
 
 class SegmentFolder:
-    """Segments by number, in order. Numbers only grow while segments wait. What is not a segment goes aside."""
+    """Segments by number, in order. Numbers only grow while segments wait, up to the last one, after which the first
+    that is free follows. What is not a segment goes aside."""
 
     def __init__(self, folder: Path, quarantine: Quarantine | None = None) -> None:
         self.folder = folder
@@ -37,6 +40,13 @@ class SegmentFolder:
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:0{_DIGITS}d}{_SUFFIX}"
+
+    def number_after(self, number: int) -> int:
+        """For the next segment."""
+        if number < _LARGEST_NUMBER:
+            return number + 1
+        taken = {int(path.stem) for suffix in (_SUFFIX, _MARK_SUFFIX) for path in self._named(suffix)}
+        return next(free for free in itertools.count(1) if free not in taken)
 
     def create(self, number: int) -> tuple[int, MarkFile]:
         """A descriptor for appending to a new segment, and its mark; their names are safely on disk."""
@@ -75,24 +85,28 @@ class SegmentFolder:
         self._mark_path(number).unlink(missing_ok=True)
         self.path(number).unlink(missing_ok=True)
 
-    def size_bytes(self) -> int:
-        """Of all segments together."""
-        total = 0
-        for number in self.numbers():
-            with contextlib.suppress(FileNotFoundError):  # shipped this moment
-                total += self.path(number).stat().st_size
-        return total
+    def count_lost(self, number: int, rows: int, reason: str) -> None:
+        """Remember that answered rows of a segment are gone, before its mark is."""
+        mark_path = self._mark_path(number)
+        marked_at_ns = mark_path.lstat().st_mtime_ns if os.path.lexists(mark_path) else 0
+        self.set_aside.count_lost(number, rows, reason, marked_at_ns)
+
+    def size_bytes(self, numbers: Iterable[int] | None = None) -> int:
+        """Of some segments together, by default of all."""
+        paths = map(self.path, self.numbers() if numbers is None else numbers)
+        return sum(status.st_size for path in paths if (status := _status(path)))
+
+    def count_missing(self) -> None:
+        """Count answered rows of segments that have vanished: a mark without its segment; none is made meanwhile."""
+        for path in self._named(_MARK_SUFFIX):
+            if not os.path.lexists(path.with_suffix(_SUFFIX)):
+                self._count_missing(path)
 
     def oldest_written_at(self) -> float | None:
-        """When the oldest segment was last written, in seconds since 1970; None if there is none."""
-        for number in self.numbers():
-            try:
-                status = self.path(number).stat()
-            except FileNotFoundError:
-                continue  # shipped this moment
-            if status.st_size:
-                return status.st_mtime
-        return None
+        """When the oldest rows that wait to be shipped, or shipped again, were written; seconds since 1970 or None."""
+        segments, again = map(self.path, self.numbers()), self.set_aside.waiting_again()
+        found = (next(_written_at(paths), None) for paths in (segments, again))
+        return min((moment for moment in found if moment is not None), default=None)
 
     def rejected_rows(self) -> int:
         return self.set_aside.totals().rows
@@ -110,13 +124,22 @@ class SegmentFolder:
             if path.name != self.rejected.name and not (_NAME.fullmatch(path.name) and is_plain(path)):
                 self.quarantine.take(path, "stray_among_segments")
         tidy(self.rejected, self.quarantine)
-        numbers = set(self.numbers())
-        for path in self._named(_MARK_SUFFIX):
-            if int(path.stem) not in numbers:
-                self._count_missing(path)
+        self.count_missing()
 
     def _count_missing(self, mark_path: Path) -> None:
         mark = read_mark(mark_path)
         if mark is not None and mark.rows:
-            self.set_aside.count_lost(int(mark_path.stem), mark.rows, "segment_missing")
+            self.count_lost(int(mark_path.stem), mark.rows, "segment_missing")
         mark_path.unlink(missing_ok=True)
+
+
+def _written_at(paths: Iterable[Path]) -> Iterator[float]:
+    """Of those that are not empty."""
+    return (status.st_mtime for path in paths if (status := _status(path)) and status.st_size)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None  # shipped this moment

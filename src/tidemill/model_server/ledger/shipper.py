@@ -1,7 +1,10 @@
 """Ships closed segments to the api, oldest first, and deletes what the api says is committed."""
 
 import asyncio
+import contextlib
+import errno
 import logging
+import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -9,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tidemill.kit.errors import Invalid, TidemillError, TooLarge
+from tidemill.kit.errors import Invalid, TidemillError, TooLarge, Unavailable
 from tidemill.model_server.ledger.lines import SegmentContent, read_content
 from tidemill.model_server.ledger.marks import Mark
 from tidemill.model_server.ledger.segments import SegmentFolder
-from tidemill.model_server.ledger.set_aside import SetAsideTotals
+from tidemill.model_server.ledger.set_aside import LARGEST_FILE_BYTES, SetAsideTotals, read_plain
 from tidemill.schemas.serving import SegmentReceipt
 
 log = logging.getLogger(__name__)
@@ -91,29 +94,21 @@ class Shipper:
     async def ship_waiting(self) -> None:
         """Ship all rows that are on disk now. Raises the first failure; nothing is lost by it.
 
-        A segment that cannot be read waits, and holds up no other.
+        A file that cannot be read waits, and holds up no other.
         """
+        unreadable: list[OSError] = []
         try:
             await self._writer.rotate()
-            unreadable = await self._ship_segments()
+            for number in await asyncio.to_thread(self._writer.closed_segments):
+                with _goes_on(self._folder.path(number), unreadable):
+                    await self._ship_segment(number)
             for path in await asyncio.to_thread(self._folder.set_aside.waiting_again):
-                await self._ship_again(path)
+                with _goes_on(path, unreadable):
+                    await self._ship_again(path)
         finally:
             await self._count()
-        if unreadable is not None:
-            raise unreadable
-
-    async def _ship_segments(self) -> OSError | None:
-        unreadable: OSError | None = None
-        for number in self._writer.closed_segments():
-            try:
-                content = await asyncio.to_thread(self._folder.path(number).read_bytes)
-            except OSError as error:
-                log.error("A segment cannot be read", extra={"child": str(number), "reason": error.errno})  # noqa: TRY400 - the number says it
-                unreadable = unreadable or error
-                continue
-            await self._ship_segment(number, content)
-        return unreadable
+        if unreadable:
+            raise unreadable[0]
 
     async def _count(self) -> None:
         self._aside = await asyncio.to_thread(self._folder.set_aside.totals)
@@ -123,7 +118,13 @@ class Shipper:
         wait = min(self._interval_seconds * 2.0 ** min(self.failures, 16), _LONGEST_WAIT_SECONDS)
         return wait * random.uniform(0.75, 1.0) if self.failures else wait  # noqa: S311 - servers shall not knock in step
 
-    async def _ship_segment(self, number: int, content: bytes) -> None:
+    async def _ship_segment(self, number: int) -> None:
+        path = self._folder.path(number)
+        size_bytes = (await asyncio.to_thread(path.lstat)).st_size
+        content = await self._content_of(path, size_bytes)
+        if content is None:
+            self._writer.forget(number, size_bytes)
+            return
         found = await asyncio.to_thread(read_content, content)
         mark = await asyncio.to_thread(self._folder.mark, number)
         aside = _Aside()
@@ -135,7 +136,7 @@ class Shipper:
         lost = 0 if mark is None else mark.rows - content[: mark.size_bytes].count(b"\n")
         if lost > 0:
             log.error("Answered rows are missing from a segment", extra={"child": str(number), "rows": lost})
-            await asyncio.to_thread(self._folder.set_aside.count_lost, number, lost, "segment_damaged")
+            await asyncio.to_thread(self._folder.count_lost, number, lost, "segment_damaged")
         await self._keep(aside)
         self._writer.forget(number, len(content))
 
@@ -150,12 +151,23 @@ class Shipper:
 
     async def _ship_again(self, path: Path) -> None:
         """What an operator wants tried again; what is still refused is set aside anew."""
-        content = await asyncio.to_thread(path.read_bytes)
+        content = await self._content_of(path, (await asyncio.to_thread(path.lstat)).st_size)
+        if content is None:
+            return
         aside = _Aside()
-        for part in _parts([line for line in content.splitlines() if line]):
+        for part in _parts([line for line in content.split(b"\n") if line.strip()]):
             await self._ship_rows(part, aside)
         await self._keep(aside)
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _content_of(self, path: Path, size_bytes: int) -> bytes | None:
+        """None for a file that is larger than any of ours, which was moved aside. Raises OSError."""
+        if size_bytes > LARGEST_FILE_BYTES:
+            await asyncio.to_thread(self._folder.quarantine.take, path, "too_large")
+            if os.path.lexists(path):
+                raise OSError(errno.EFBIG, "The file is too large to be shipped, and cannot be moved aside.")
+            return None
+        return await asyncio.to_thread(read_plain, path)
 
     async def _keep(self, aside: _Aside) -> None:
         if not aside.lines:
@@ -178,8 +190,23 @@ class Shipper:
             await self._ship_rows(rows[:middle], aside)
             await self._ship_rows(rows[middle:], aside)
             return
+        if not receipt.accounts_for(len(rows)):
+            detail = "The api's receipt does not account for the rows that it was sent."
+            raise Unavailable("api_receipt_wrong", detail)
         for rejected in receipt.rejected:
             aside.add([rows[rejected.line - 1]], rejected.code)
+
+
+@contextlib.contextmanager
+def _goes_on(path: Path, failures: list[OSError]) -> Iterator[None]:
+    """One file that cannot be read, set aside or deleted holds up no other; one that has vanished is no failure."""
+    try:
+        yield
+    except FileNotFoundError:
+        log.warning("A file of the ledger vanished before it was shipped", extra={"child": path.name})
+    except OSError as error:
+        log.error("A file of the ledger cannot be shipped", extra={"child": path.name, "reason": error.errno})  # noqa: TRY400 - the number says it
+        failures.append(error)
 
 
 def _parts(rows: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -65,7 +65,7 @@ class LedgerWriter:
         self._descriptor: int | None = None
         self._mark: MarkFile | None = None
         self._size = self._rows = 0
-        self._total_bytes = folder.size_bytes()
+        self._closed_bytes = folder.size_bytes()
         self._aside_bytes = _aside_bytes(folder)
         self._probe = DiskProbe(folder.folder)
         self._lock = threading.Lock()
@@ -75,12 +75,12 @@ class LedgerWriter:
     @property
     def waiting_bytes(self) -> int:
         """On disk and not shipped."""
-        return self._total_bytes
+        return self._closed_bytes + self._size
 
     @property
     def is_full(self) -> bool:
         """Whether what waits and what is set aside take all that they may."""
-        return self._total_bytes + self._aside_bytes >= self._limits.max_bytes
+        return self.waiting_bytes + self._aside_bytes >= self._limits.max_bytes
 
     @property
     def aside_bytes(self) -> int:
@@ -88,7 +88,9 @@ class LedgerWriter:
         return self._aside_bytes
 
     def count_aside(self) -> None:
-        """Count again what is set aside; whoever puts something there, or may have cleared it, calls this."""
+        """Count again what is set aside or gone; whoever puts something there, or may have cleared it, calls this."""
+        with self._lock:
+            self._folder.count_missing()
         self._aside_bytes = _aside_bytes(self._folder)
 
     def is_writable(self) -> bool:
@@ -100,10 +102,12 @@ class LedgerWriter:
         return self._thread.is_alive()
 
     def closed_segments(self) -> list[int]:
-        """Numbers of the segments that are complete, oldest first."""
+        """Numbers of the segments that are complete, oldest first. Their sizes are counted again, as they are now."""
         with self._lock:
             open_number = self._number if self._descriptor is not None else None
-            return [number for number in self._folder.numbers() if number != open_number]
+            numbers = [number for number in self._folder.numbers() if number != open_number]
+            self._closed_bytes = self._folder.size_bytes(numbers)
+            return numbers
 
     async def append(self, lines: bytes) -> None:
         """Return when ``lines`` are on disk. Raises Unavailable, and then they are not in the ledger.
@@ -127,7 +131,7 @@ class LedgerWriter:
         """A shipped segment: delete it."""
         self._folder.delete(number)
         with self._lock:
-            self._total_bytes -= size_bytes
+            self._closed_bytes -= size_bytes
 
     def close(self) -> None:
         """Write what is queued and end. Nothing may be appended any more."""
@@ -155,15 +159,18 @@ class LedgerWriter:
                 _settle(item.done)
 
     def _next_batch(self) -> list[_Rows | _Rotate | _Stop]:
+        """No more than fills a segment, however much waits: a segment is read as a whole when it is shipped."""
         batch = [self._queue.get()]
+        size = _size_of(batch[0])
         with contextlib.suppress(queue.Empty):
-            while len(batch) < _MOST_REQUESTS_TOGETHER:
+            while len(batch) < _MOST_REQUESTS_TOGETHER and size < self._limits.segment_bytes:
                 batch.append(self._queue.get_nowait())
+                size += _size_of(batch[-1])
         return batch
 
     def _commit(self, rows: Sequence[_Rows]) -> None:
         try:
-            size = self._write(b"".join(item.lines for item in rows))
+            self._write(b"".join(item.lines for item in rows))
         except OSError as error:
             log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})  # noqa: TRY400 - the number says it all
             self._probe.failed()
@@ -173,12 +180,10 @@ class LedgerWriter:
                 _settle(item.written, failure)
             return
         self._probe.succeeded()
-        with self._lock:
-            self._total_bytes += size
         for item in rows:
             _settle(item.written)
 
-    def _write(self, content: bytes) -> int:
+    def _write(self, content: bytes) -> None:
         if self._descriptor is None:
             self._open_segment()
         assert self._descriptor is not None
@@ -193,11 +198,10 @@ class LedgerWriter:
         self._rows += content.count(b"\n")
         assert self._mark is not None
         self._mark.write(Mark(self._size, self._rows))
-        return len(content)
 
     def _open_segment(self) -> None:
         with self._lock:
-            self._number += 1
+            self._number = self._folder.number_after(self._number)
             self._size = self._rows = 0
             self._descriptor, self._mark = self._folder.create(self._number)
 
@@ -216,11 +220,16 @@ class LedgerWriter:
                     os.close(self._descriptor)
             if self._mark is not None:
                 self._mark.close()
+            self._closed_bytes += self._size
             self._descriptor, self._mark, self._size = None, None, 0
 
 
 def _aside_bytes(folder: SegmentFolder) -> int:
     return folder.set_aside.totals().size_bytes + folder.quarantine.held().size_bytes
+
+
+def _size_of(item: _Rows | _Rotate | _Stop) -> int:
+    return len(item.lines) if isinstance(item, _Rows) else 0
 
 
 def _settle(future: Future[None], failure: Exception | None = None) -> None:

@@ -32,6 +32,8 @@ class LedgerFigures:
 
     waiting_bytes: Callable[[], int]
     aside: Callable[[], SetAsideTotals]
+    aside_bytes: Callable[[], int]
+    """Files in quarantine included, as in the ledger's budget."""
     quarantined_files: Callable[[], int]
 
 
@@ -121,8 +123,9 @@ class Synchronizer:
             keys_used=used,
             ledger_waiting_bytes=self._ledger.waiting_bytes(),
             ledger_rejected_rows=aside.rows,
+            ledger_retry_rows=aside.retry_rows,
             ledger_lost_rows=aside.lost_rows,
-            ledger_set_aside_bytes=aside.size_bytes,
+            ledger_set_aside_bytes=self._ledger.aside_bytes(),
             quarantined_files=quarantined,
             sandbox=Kernel.probe().level,
         )
