@@ -4,7 +4,6 @@ The same files give the same bytes, so a bundle's SHA-256 names its content. Unp
 over the network, and a tar can name paths outside its folder, links, devices, or more bytes than the disk holds.
 """
 
-import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import IO
 
 from tidemill.kit.errors import Invalid, NotFound, TooLarge
 from tidemill.kit.hashing import sha256_of_file
+from tidemill.kit.trees import discard_tree
 
 _COPY_BYTES = 1 << 20
 
@@ -141,6 +141,6 @@ def _check_limits(files: int, size_bytes: int, limits: BundleLimits) -> None:
 def _empty(directory: Path) -> None:
     for path in directory.iterdir():
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            discard_tree(path)
         else:
             path.unlink(missing_ok=True)

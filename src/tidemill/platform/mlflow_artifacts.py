@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
 _OF_FILES = ("", "file")
-_OTHER_NAMES = ("runs", "models")
+_OTHER_NAMES = {"runs", "models"}
 """Schemes that stand for an address of another scheme, which is then looked at."""
 _PROXIED = "mlflow-artifacts"
 
@@ -24,10 +24,9 @@ def keep_within(destination: str) -> None:
 
     Anything else raises `MlflowException` (403, ``PERMISSION_DENIED``).
     """
-    repositories: dict[str, Any] = dict(get_registered_artifact_repositories())
-    for scheme, repository in repositories.items():
-        if scheme not in _OTHER_NAMES:
-            get_registered_artifact_repositories()[scheme] = _guarded(repository, destination)
+    repositories: dict[str, Any] = get_registered_artifact_repositories()
+    for scheme in repositories.keys() - _OTHER_NAMES:
+        repositories[scheme] = _guarded(repositories[scheme], destination)
 
 
 def is_within(location: str, destination: str) -> bool:

@@ -75,8 +75,9 @@ def of_validation(raised: RequestValidationError) -> tuple[TidemillError, int]:
     found = raised.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return errors.Malformed("body_not_json", "The body is not JSON."), 400
-    problems = [Problem(_pointer(item["loc"]), str(item["type"]), str(item["msg"])) for item in found]
-    return errors.Invalid("request_invalid", "The request does not fit its schema.", problems[:MAX_PROBLEMS]), 422
+    shown = found[:MAX_PROBLEMS]
+    problems = [Problem(_pointer(item["loc"]), str(item["type"]), str(item["msg"])) for item in shown]
+    return errors.Invalid("request_invalid", "The request does not fit its schema.", problems), 422
 
 
 def _pointer(location: Sequence[int | str]) -> str:
