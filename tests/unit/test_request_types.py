@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tidemill.kit.clock import earlier
+from tidemill.kit.clock import earlier, later
 from tidemill.kit.errors import Invalid
+from tidemill.kit.ids import first_of
 from tidemill.schemas.base import Moment, QueryParameters, RequestBody
 from tidemill.schemas.page import PageQuery, decode_token, encode_token
 
@@ -87,6 +88,17 @@ def test_a_span_before_the_first_moment_ends_at_it() -> None:
     first = datetime.min.replace(tzinfo=UTC)
     assert earlier(first, timedelta(days=1)) == first
     assert earlier(first + timedelta(days=3), timedelta(days=1)) == first + timedelta(days=2)
+
+
+def test_a_span_behind_the_last_moment_ends_at_it() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    assert later(last, timedelta(minutes=10)) == last
+    assert later(last - timedelta(days=3), timedelta(days=1)) == last - timedelta(days=2)
+
+
+def test_ids_are_looked_for_from_the_first_one_there_can_be() -> None:
+    assert first_of("prd", datetime.min.replace(tzinfo=UTC)) == "prd_" + "0" * 32
+    assert len(first_of("prd", datetime.max.replace(tzinfo=UTC))) == len("prd_") + 32
 
 
 @pytest.mark.parametrize(
