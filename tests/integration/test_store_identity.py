@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.adapters.object_store import FOREIGN, ObjectStore, open_object_store
+from tidemill.adapters.object_store import ObjectStore, open_object_store
+from tidemill.adapters.store_mark import FOREIGN
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.stores import StoreIdentity
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.kit.errors import NotFound, Unavailable
 from tidemill.settings.model import ObjectStoreSettings
 
 
 def opened(folder: Path, sessions: SessionFactory) -> ObjectStore:
     store = open_object_store(ObjectStoreSettings(url=f"file://{folder}"))
-    identity.bind(store, sessions)
+    stores.bind(store, sessions)
     return store
 
 
@@ -75,10 +76,10 @@ async def test_a_store_of_another_platform_is_refused(sessions: SessionFactory, 
 async def test_processes_that_start_side_by_side_agree_on_one_identity(
     sessions: SessionFactory, tmp_path: Path
 ) -> None:
-    stores = [opened(tmp_path / "objects", sessions) for _ in range(5)]
-    await asyncio.gather(*(store.put(f"a{number}", b"x") for number, store in enumerate(stores)))
-    assert len({await identity.settled_identity(sessions, store) for store in stores}) == 1
-    assert all([await store.is_right() for store in stores])
+    opened_stores = [opened(tmp_path / "objects", sessions) for _ in range(5)]
+    await asyncio.gather(*(store.put(f"a{number}", b"x") for number, store in enumerate(opened_stores)))
+    assert len({await stores.settled_identity(sessions, store) for store in opened_stores}) == 1
+    assert all([await store.is_right() for store in opened_stores])
 
 
 async def test_a_start_that_broke_off_between_database_and_store_is_finished_by_the_next(
@@ -103,7 +104,7 @@ async def test_a_store_without_a_mark_is_adopted_with_what_it_holds(sessions: Se
 async def test_a_renewed_identity_is_taken_up_by_processes_that_run(sessions: SessionFactory, tmp_path: Path) -> None:
     store = opened(tmp_path / "objects", sessions)
     await store.put("a", b"x")
-    await identity.renew(sessions, store)
+    await stores.renew(sessions, store)
     await store.put("b", b"y")
     shutil.rmtree(tmp_path / "objects")
     await refused(store)
@@ -114,8 +115,8 @@ async def test_an_empty_database_takes_no_store_that_another_platform_has_marked
 ) -> None:
     await store.write_mark("store_of_another_platform")
     with pytest.raises(Unavailable) as refused:
-        await identity.settled_identity(sessions, store)
+        await stores.settled_identity(sessions, store)
     assert refused.value.code == "object_store_foreign"
     assert await store.mark() == "store_of_another_platform"
-    renewed = await identity.renew(sessions, store)
-    assert await store.mark() == renewed
+    assert await stores.renew(sessions, store) == "store_of_another_platform"
+    assert await store.mark() == await stores.settled_identity(sessions, store) != "store_of_another_platform"

@@ -26,6 +26,7 @@ from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
+from tidemill.platform.mlflow_store import MlflowStoreMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.server import Server
@@ -46,6 +47,8 @@ class MlflowServer:
     host: str
     port: int
     access: AccessRules
+    store_folder: Path | None
+    """The object store's own folder, where it is one."""
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -59,7 +62,7 @@ class MlflowServer:
         )
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
-        app = MlflowAccessMiddleware(_application(), self.access)
+        app = MlflowAccessMiddleware(MlflowStoreMiddleware(_application(), self.store_folder), self.access)
         served = uvicorn.Config(
             app, host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
         )
@@ -101,7 +104,9 @@ def of_settings(settings: Settings) -> MlflowServer:
     if own.token is None or not own.token.get_secret_value():
         raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
     access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access)
+    url = settings.object_store.url
+    folder = Path(url.removeprefix("file://")) if url.startswith("file://") else None
+    return MlflowServer(database_of(settings), artifacts_below(url), own.host, own.port, access, folder)
 
 
 def database_of(settings: Settings) -> str:
