@@ -222,6 +222,7 @@ class ObjectStore:
                         raise TooLarge("upload_too_large", f"The file is larger than the limit of {limit_bytes} bytes.")  # noqa: TRY301
                     digest.update(chunk)
                     await writer.write(chunk)
+                await self._check_identity()  # the last bytes go to wherever the folder leads now
         except (BaseError, OSError) as error:
             await self._discard(key)
             raise _away(await self._gone(_translated(error))) from error
@@ -280,7 +281,12 @@ class ObjectStore:
         if isinstance(self._backend, LocalStore):
             root = Path(str(self._backend.prefix))
             await self._written("sync", asyncio.to_thread(_sync, root, root / key))
-            await self._check_identity()
+            try:
+                await self._check_identity()
+            except Unavailable:
+                if await self.mark() is None:  # an empty mount point, where it would lie hidden
+                    await self._guard("delete", obstore.delete_async(self._backend, key))
+                raise
 
     async def _check_identity(self, *, anew: bool = False) -> None:
         if self._identity is not None:
