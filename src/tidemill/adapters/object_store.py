@@ -126,6 +126,14 @@ class ObjectStore:
             return False
         return True
 
+    async def holds(self, key: str) -> bool:
+        """Whether the object lies in this store, whosever it is: by this its identity is found out."""
+        try:
+            await self._guard("head", obstore.head_async(self._backend, key))
+        except NotFound:
+            return False
+        return True
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete what is there; missing keys are no error."""
         await self._check_identity()

@@ -121,7 +121,7 @@ async def _refuse_foreign(sessions: SessionFactory, store: ObjectStore) -> bool:
     async with transaction(sessions) as session:
         keys = await datasets.newest_keys(session, _MOST_SAMPLED) + await registry.newest_keys(session, _MOST_SAMPLED)
     for key in keys:
-        if await store.exists(key):
+        if await store.holds(key):
             return True
     if keys:
         raise Unavailable(FOREIGN, _NOTHING_NAMED)
