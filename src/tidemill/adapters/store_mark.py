@@ -1,9 +1,12 @@
 """The mark of an object store: tells the platform's own from another one, and from an empty mount point."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from tidemill.kit.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 MARK = "store-identity"
 """Key of the mark."""
@@ -24,11 +27,25 @@ class StoreMark:
         self._seconds = seconds
         self._identity: str | None = None
         self._checked_at = float("-inf")
+        self._is_foreign = False
 
     async def check(self, *, anew: bool = False) -> None:
         """Raises Unavailable for another store. ``anew``: whatever was found a moment ago."""
         if not anew and time.monotonic() - self._checked_at < self._seconds:
             return
+        was_foreign = self._is_foreign
+        try:
+            await self._compare()
+        except Unavailable as error:
+            self._is_foreign = self._is_foreign or error.code == FOREIGN
+            if self._is_foreign and not was_foreign:
+                log.warning("%s", error.detail, extra={"reason": error.code})
+            raise
+        self._is_foreign = False
+        if was_foreign:
+            log.info("The object store is the platform's own again")
+
+    async def _compare(self) -> None:
         if self._identity is None:
             self._identity = await self._ask_identity()
         found = await self._mark()

@@ -22,6 +22,7 @@ from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 from starlette.routing import Mount, Router
 
+from tidemill.adapters.store_mark import MARK
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
@@ -79,7 +80,10 @@ def _application() -> Any:
 def artifacts_below(store_url: str) -> str:
     """MLflow's artifacts live in the platform's object store, under their own prefix."""
     if store_url.startswith("file://"):
-        folder = own_folder(Path(store_url.removeprefix("file://")) / "mlflow")
+        root = Path(store_url.removeprefix("file://")).absolute()
+        folder = root / "mlflow"
+        if (root / MARK).exists() or folder.is_symlink() or folder.exists():
+            own_folder(folder)  # else MLflow makes it: nothing is put into the mount point of a disk that is away
         return f"file://{folder}"
     return store_url.rstrip("/") + "/mlflow"
 
