@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tidemill.adapters.store_mark import MARK
 from tidemill.settings.model import MlflowSettings
 
 _START_TIMEOUT_SECONDS = 90
@@ -52,6 +53,8 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "TIDEMILL_MLFLOW__API_URL": f"http://127.0.0.1:{mlflow_api_port()}",
         "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",
     }
+    (folder / "objects").mkdir(mode=0o700)
+    (folder / "objects" / MARK).write_text("store_of_the_tests")  # as api and worker of a platform leave it
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True

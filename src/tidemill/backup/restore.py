@@ -33,7 +33,7 @@ from tidemill.db.engine import create_session_factory
 from tidemill.db.migrate import alembic_config, migrate
 from tidemill.db.tables.keys import ApiKey
 from tidemill.db.tables.sessions import Session
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
@@ -103,7 +103,7 @@ class Restore:
             await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
         await self._end_foreign_access(as_role(self.stack.tidemill, tidemill.owner))
         async with self.stack.engine() as engine:
-            await identity.renew(create_session_factory(engine), self.stack.store)
+            await stores.renew(create_session_factory(engine), self.stack.store)
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)
@@ -144,10 +144,14 @@ class Restore:
                     f"The database of {database.name} is not empty: {table} has rows. --replace restores all the same.",
                 )
         if not replace:
-            await self._refuse_foreign_objects(listed)
+            await self._refuse_foreign_objects(listed, under_way=await databases[0].is_marked())
 
-    async def _refuse_foreign_objects(self, listed: Path) -> None:
-        """Objects of this very backup may lie there: of a restore that broke off, or since the bucket outlived."""
+    async def _refuse_foreign_objects(self, listed: Path, under_way: bool) -> None:
+        """Objects of this very backup may lie there: of a restore that broke off, or since the bucket outlived.
+
+        A store without any of them that is marked is another platform's, which has not stored anything yet.
+        """
+        holds_some = False
         index = ObjectIndex(self.folder / "listed.sqlite")
         try:
             index.add_kept(line.key for line in read_lines(listed))
@@ -157,8 +161,17 @@ class Restore:
                         "store_not_empty",
                         "The object store holds objects that the backup does not know. --replace restores beside them.",
                     )
+                holds_some = holds_some or not entry.key.startswith(PASSING)
+            if not holds_some and not under_way and await self._is_marked_by_another():
+                raise Refused("store_marked", "The object store is another platform's. --replace takes it from that.")
         finally:
             index.close()
+
+    async def _is_marked_by_another(self) -> bool:
+        mark = await self.stack.store.mark()
+        async with self.stack.engine() as engine:
+            known = await stores.known_identity(create_session_factory(engine))
+        return mark not in (None, known)
 
     async def _objects(self, listed: Path) -> tuple[int, int]:
         present = ObjectIndex(self.folder / "present.sqlite")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.adapters.store_mark import MARK
 from tidemill.backup import dumps
 from tidemill.backup.failures import explained
 from tidemill.backup.golden import read_sample
@@ -17,6 +18,8 @@ from tidemill.backup.sealing import Keys
 from tidemill.backup.side_by_side import SIDE_BY_SIDE, batches
 from tidemill.backup.stack import Stack
 from tidemill.backup.target import BackupTarget, Found, found_file, found_object
+from tidemill.db.engine import SessionFactory, create_session_factory
+from tidemill.features.stores import service as stores
 from tidemill.kit.errors import Invalid, NotFound, Unavailable
 
 MAX_FINDINGS = 1000
@@ -184,7 +187,10 @@ def _exhaust(groups: Iterator[object]) -> None:
 
 
 async def check_store(stack: Stack, folder: Path, read: bool) -> Checked:
-    """Whether every object that a row names exists in the live store with its size; with ``read`` also its SHA-256."""
+    """Whether every object that a row names exists in the live store with its size; with ``read`` also its SHA-256.
+
+    The mark is looked at too, but keeps nothing from being checked: so a store is looked at before it is adopted.
+    """
     with explained():
         return await _check_store(stack, folder, read)
 
@@ -192,8 +198,10 @@ async def check_store(stack: Stack, folder: Path, read: bool) -> Checked:
 async def _check_store(stack: Stack, folder: Path, read: bool) -> Checked:
     index, tally = ObjectIndex(folder / "check.sqlite"), _Tally()
     try:
-        async with stack.engine() as engine, engine.connect() as connection:
-            await index.add_named(named_objects(connection))
+        async with stack.engine() as engine:
+            async with engine.connect() as connection:
+                await index.add_named(named_objects(connection))
+            await _look_at_mark(stack.store, create_session_factory(engine), tally)
         await index.add_present(stack.store.entries())
         for named in index.all_named():
             present = index.present_size(named.key)
@@ -204,6 +212,15 @@ async def _check_store(stack: Stack, folder: Path, read: bool) -> Checked:
     finally:
         index.close()
     return tally.result()
+
+
+async def _look_at_mark(store: ObjectStore, sessions: SessionFactory, tally: _Tally) -> None:
+    """The mark is as good as an object: without it the platform uses no store."""
+    identity = await stores.known_identity(sessions)
+    if identity is not None:
+        found = await store.mark()
+        wrong: Wrong | None = "missing" if found is None else None if found == identity else "damaged"
+        tally.looked_at(MARK, 0, wrong)
 
 
 def _difference(named: NamedObject, present: int | None) -> Wrong | None:

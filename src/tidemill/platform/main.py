@@ -123,6 +123,8 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
     typer.echo(f"mlflow         {addresses.mlflow}")
     typer.echo("               wants a key too: in a browser any name, and the key as password")
     typer.echo(f"logs           {layout.logs}")
+    if started.store_is_away:
+        typer.echo("object store   is not this platform's: is its disk mounted? Jobs wait for it; `tidemill doctor`")
     typer.echo(f"ready          after {seconds:.1f} s")
     sys.stdout.flush()
 

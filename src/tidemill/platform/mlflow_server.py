@@ -21,11 +21,13 @@ from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 from starlette.routing import Mount, Router
 
+from tidemill.adapters.store_mark import MARK
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.platform.mlflow_artifacts import keep_within
+from tidemill.platform.mlflow_store import MlflowStoreMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.connections import ConnectionLimits
@@ -53,6 +55,8 @@ class MlflowServer:
     port: int
     access: AccessRules
     limits: ConnectionLimits
+    store_folder: Path | None
+    """The object store's own folder, where it is one."""
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -67,7 +71,7 @@ class MlflowServer:
         keep_within(self.artifacts)
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
-        app = MlflowAccessMiddleware(_application(), self.access)
+        app = MlflowAccessMiddleware(MlflowStoreMiddleware(_application(), self.store_folder), self.access)
         Server(server_config(app, self.host, self.port, self.limits, dates_answers=False)).run()
 
 
@@ -82,7 +86,10 @@ def _application() -> Any:
 def artifacts_below(store_url: str) -> str:
     """MLflow's artifacts live in the platform's object store, under their own prefix."""
     if store_url.startswith("file://"):
-        folder = own_folder(Path(store_url.removeprefix("file://")) / "mlflow")
+        root = Path(store_url.removeprefix("file://")).absolute()
+        folder = root / "mlflow"
+        if (root / MARK).exists() or folder.is_symlink() or folder.exists():
+            own_folder(folder)  # else MLflow makes it: nothing is put into the mount point of a disk that is away
         return f"file://{folder}"
     return store_url.rstrip("/") + "/mlflow"
 
@@ -107,8 +114,10 @@ def of_settings(settings: Settings) -> MlflowServer:
     if own.token is None or not own.token.get_secret_value():
         raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
     access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access,
-                        limits_of(settings.http))  # fmt: skip
+    url = settings.object_store.url
+    folder = Path(url.removeprefix("file://")) if url.startswith("file://") else None
+    limits = limits_of(settings.http)
+    return MlflowServer(database_of(settings), artifacts_below(url), own.host, own.port, access, limits, folder)
 
 
 def database_of(settings: Settings) -> str:

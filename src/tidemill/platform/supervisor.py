@@ -26,7 +26,7 @@ from tidemill.platform.keys import SecretFiles
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports
-from tidemill.platform.specs import Addresses, Site, all_specs, environment_of
+from tidemill.platform.specs import Addresses, Site, all_specs, environment_of, store_is_away
 from tidemill.settings.model import DatabaseSettings
 
 START_TIMEOUT_SECONDS = 180.0
@@ -49,6 +49,8 @@ class Started:
     addresses: Addresses
     new_admin_token: str | None
     """The admin key, when this start made it."""
+    store_is_away: bool
+    """Whether the object store is not the platform's, such as the mount point of a disk that is away."""
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +109,7 @@ class _Supervisor:
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         self._write_addresses()
-        return Started(self._site.addresses, token)
+        return Started(self._site.addresses, token, await store_is_away(self._site))
 
     async def stop(self) -> None:
         """In reverse order, so that nothing loses what it still needs."""

@@ -184,6 +184,9 @@ class WorkerSettings(Section):
     """A job that lost its worker or its computing child this often fails for good."""
     max_retries: Annotated[int, Field(ge=0)] = 8
     """How often a job is tried again that failed for a passing reason, such as a server that was away."""
+    store_patience_hours: PositiveInt = 168
+    """How long after it was made a job is still tried again because the object store is away, refuses or is not the
+    platform's (``max_retries`` counts no such attempt); at least every five minutes."""
     retry_backoff_seconds: Seconds = 2
     """Wait before the first retry; doubled for each further one, at most five minutes."""
     termination_grace_seconds: Seconds = 5
