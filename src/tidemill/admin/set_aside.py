@@ -1,7 +1,6 @@
 """What lies aside in the state directories of model servers, as one list."""
 
 import itertools
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.kit.errors import Conflict, NotFound
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.ledger.set_aside import SetAside
 from tidemill.model_server.quarantine import Quarantine, is_plain, size_of
 
@@ -51,11 +51,12 @@ class Found:
         return SetAside(self.path.parent).retry(self.path.stem, repaired)
 
     def discard(self) -> None:
-        """Delete it; something that is gone already is no error."""
+        """Delete it; something that is gone already is no error. Raises Conflict if not all of it could be removed."""
         if self.kind != "file":
             SetAside(self.path.parent).discard(self.path.stem)
         elif self.path.is_dir() and not self.path.is_symlink():
-            shutil.rmtree(self.path)
+            if not remove_tree(self.path):
+                raise Conflict("set_aside_not_removed", f"Not all of it could be removed: look at {self.path}.")
         else:
             self.path.unlink(missing_ok=True)
 

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tidemill.kit.own_files import checked_folder, own_folder
+from tidemill.kit.trees import remove_tree
 
 _LOCK = "lock"
 
@@ -32,7 +32,7 @@ class ScratchSpace:
         try:
             yield path
         finally:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, path)
 
     def remove_abandoned(self) -> int:
         """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours."""
@@ -42,14 +42,14 @@ class ScratchSpace:
                 continue  # no worker made it, so it stays
             lock = None if folder == self._own else _try_lock(folder / _LOCK)
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
                 os.close(lock)
                 removed += 1
         return removed
 
     def close(self) -> None:
         if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
+            remove_tree(self._own)
         if self._lock is not None:
             os.close(self._lock)
         self._own = self._lock = None

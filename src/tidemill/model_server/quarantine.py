@@ -5,7 +5,6 @@ looks after the server is told by a log line, a metric and the doctor, and clear
 """
 
 import logging
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +64,20 @@ class Quarantine:
 
 def size_of(path: Path) -> int:
     """Of a file, or of everything below a folder; no link is followed."""
+    total, waiting = 0, [path]
+    while waiting:
+        size, below = _size_and_below(waiting.pop())
+        total += max(size, LEAST_BYTES)
+        waiting += below
+    return total
+
+
+def _size_and_below(path: Path) -> tuple[int, list[Path]]:
     try:
         status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            return max(status.st_size, LEAST_BYTES)
-        return LEAST_BYTES + sum(size_of(Path(entry.path)) for entry in os.scandir(path))
+        return (0, list(path.iterdir())) if stat.S_ISDIR(status.st_mode) else (status.st_size, [])
     except OSError:
-        return LEAST_BYTES
+        return 0, []
 
 
 def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:

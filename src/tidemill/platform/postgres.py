@@ -17,6 +17,7 @@ from psycopg import sql
 from tidemill.adapters.postgres_programs import embedded_programs
 from tidemill.kit.errors import Conflict, NotFound, Unavailable
 from tidemill.kit.own_files import checked_folder, own_folder
+from tidemill.kit.trees import remove_tree
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
 
@@ -76,7 +77,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _initialise(layout: Layout, user: str | None) -> None:
     unfinished = layout.root / "postgres.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    remove_tree(unfinished)
     unfinished.mkdir(mode=0o700)
     if user is not None:
         shutil.chown(unfinished, user, user)

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 from tidemill.kit.errors import DeadlineExceeded, Forbidden, Invalid, NotFound, TidemillError, TooLarge, Unavailable
 from tidemill.kit.limits import MAX_ANSWER_BYTES
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
@@ -108,7 +108,7 @@ class _Process:
         self.writer.close()
         for task in self.side:
             task.cancel()
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self.folder)
 
 
 class ChildRuntime:
