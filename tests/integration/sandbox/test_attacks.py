@@ -14,6 +14,7 @@ from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement
 from tidemill.jobs.lease import Lease, lease_clock
 from tidemill.jobs.messages import Message
 from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.policy import NOTHING, Reach
@@ -90,11 +91,22 @@ async def test_what_honest_code_does_works_in_the_sandbox(targets: dict[str, Any
     assert await compute(tmp_path, "honest", targets) == {"text": "text", "threads": [1], "socket": "x"}
 
 
-@pytest.mark.parametrize("entry", ["fill_with_files", "fill_deleted"])
-async def test_a_child_that_fills_the_disk_with_many_files_is_ended(entry: str, tmp_path: Path) -> None:
+FILLING = {
+    "fill_with_files": {"disk_limit_exceeded"},
+    "fill_deleted": {"disk_limit_exceeded"},
+    "fill_mapped": {"disk_limit_exceeded", "files_hidden"},  # only the superuser is told the size of a mapped file
+    "fill_deep": {"files_hidden"},
+    "fill_without_a_first_thread": {"disk_limit_exceeded"},
+    "take_memory_without_a_first_thread": {"memory_limit_exceeded"},
+}
+
+
+@pytest.mark.parametrize("entry", FILLING)
+async def test_a_child_that_takes_too_much_is_ended_however_it_hides_that(entry: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as ended:
-        await compute(tmp_path, entry, {})
-    assert ended.value.code == "disk_limit_exceeded"
+        await compute(tmp_path, entry, {}, memory_limit_bytes=2**29)
+    assert ended.value.code in FILLING[entry]
+    assert remove_tree(tmp_path)
 
 
 async def test_a_child_with_addresses_connects_to_these_and_to_no_other(

@@ -257,7 +257,7 @@ def _threads() -> int:
 
 async def _guard(process: asyncio.subprocess.Process, box: ModelBox, folder: Path) -> None:
     """End a process that takes too much; its keeper replaces it."""
-    bounds = Bounds(box.memory_bytes, disk_limit(folder, box.disk_bytes), (folder,))
+    bounds = Bounds.of(box.memory_bytes, box.disk_bytes, (folder,))
     while process.returncode is None:
         found = await asyncio.to_thread(excess, process.pid, bounds)
         if found is not None:
