@@ -16,7 +16,7 @@ MAX_DEPTH = 64
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES = 512
 _MOVED = frozenset({errno.ENOENT, errno.ENOTDIR})
-_SHORT_OF_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+SHORT_OF_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def remove_tree(path: Path) -> bool:
@@ -107,7 +107,7 @@ def _measure(name: str, parent: int | None, found: TreeSize, most_files: int, de
     try:
         descriptor = os.open(name, _FOLDER, dir_fd=parent)
     except OSError as error:
-        found.is_whole = found.is_whole and error.errno in _MOVED | _SHORT_OF_OUR_OWN
+        found.is_whole = found.is_whole and error.errno in _MOVED | SHORT_OF_OUR_OWN
         return
     try:
         for below in _counted(descriptor, found, most_files):
@@ -131,5 +131,5 @@ def _counted(descriptor: int, found: TreeSize, most_files: int) -> list[str]:
                     if stat.S_ISDIR(status.st_mode):
                         folders.append(entry.name)
     except OSError as error:
-        found.is_whole = found.is_whole and error.errno in _SHORT_OF_OUR_OWN
+        found.is_whole = found.is_whole and error.errno in SHORT_OF_OUR_OWN
     return folders

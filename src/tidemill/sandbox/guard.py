@@ -10,7 +10,7 @@ import psutil
 
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 from tidemill.kit.sizes import format_size
-from tidemill.kit.trees import TreeSize, tree_size
+from tidemill.kit.trees import SHORT_OF_OUR_OWN, TreeSize, tree_size
 
 _MOST_THREADS = 512
 _MOST_FILES = 20_000
@@ -41,7 +41,19 @@ class Bounds:
 
 
 def excess(process_id: int, bounds: Bounds) -> TidemillError | None:
-    """Why the process must be ended; None while it keeps within its bounds or is gone already."""
+    """Why the process must be ended; None while it keeps within its bounds or is gone already.
+
+    Where this process is short of descriptors or memory for looking, the next call looks again.
+    """
+    try:
+        return _excess(process_id, bounds)
+    except OSError as error:
+        if error.errno in SHORT_OF_OUR_OWN:
+            return None
+        return Unavailable("guard_failed", "The job was ended because what it used could not be measured.")
+
+
+def _excess(process_id: int, bounds: Bounds) -> TidemillError | None:
     resident, threads = _memory_and_threads(process_id)
     if resident > bounds.resident_bytes:
         limit = format_size(bounds.resident_bytes)

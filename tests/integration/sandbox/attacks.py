@@ -181,6 +181,14 @@ def take_memory_without_a_first_thread(request: dict[str, Any], reporter: Any = 
     return {}
 
 
+def hang_up() -> None:
+    """Close every socket and run on."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        if int(descriptor) > 2 and Path(f"/proc/self/fd/{descriptor}").exists():
+            os.close(int(descriptor))
+    threading.Event().wait()
+
+
 def name_a_secret(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
     return {"path": request["secrets"][0]}
 

@@ -1,5 +1,6 @@
 """A hostile model, in a worker's child and in a model server: it gets nowhere, and an honest one notices nothing."""
 
+import asyncio
 import json
 import socket
 import tempfile
@@ -13,7 +14,7 @@ from tests.integration.sandbox import attacks
 from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement
 from tidemill.jobs.lease import Lease, lease_clock
 from tidemill.jobs.messages import Message
-from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.errors import Invalid, Unavailable, Unsupported
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
 from tidemill.sandbox.confinement import Kernel
@@ -160,6 +161,8 @@ class Hostile:
         self.at_loading = attack(targets)
 
     def predict(self, frame, params=None):
+        if frame["x"][0] == 2:
+            hang_up()
         found = attack(self.targets) if frame["x"][0] else self.at_loading
         return [json.dumps(found)] * len(frame)
 
@@ -190,6 +193,27 @@ async def test_a_hostile_model_in_a_model_server_reaches_nothing_while_loading_o
 ) -> None:
     for value in (0.0, 1.0):
         check(json.loads((await hostile.predict({"x": [value]}, None)).prediction[0]))
+
+
+async def test_a_model_that_hangs_up_and_runs_on_is_replaced_even_after_its_server_could_not_start_another(
+    hostile: ChildRuntime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    temporary, away = tmp_path / "data/model-server/temporary", tmp_path / "away"
+    first = hostile.process_id
+    asked = asyncio.create_task(hostile.predict({"x": [2.0]}, None))
+    temporary.rename(away)
+    with pytest.raises(Unavailable) as ended:
+        await asked
+    assert ended.value.code == "model_process_died"
+    async with asyncio.timeout(20):
+        while "cannot be replaced yet" not in caplog.text:
+            await asyncio.sleep(0.02)
+    assert not Path(f"/proc/{first}").exists()
+    for folder in away.iterdir():  # that of the first process, which did not find it
+        remove_tree(folder)
+    away.rename(temporary)
+    assert len((await hostile.predict({"x": [0.0]}, None)).prediction) == 1
+    assert hostile.process_id != first
 
 
 async def test_the_process_of_a_model_ends_with_its_server_and_leaves_nothing(hostile: ChildRuntime) -> None:
