@@ -3,6 +3,7 @@
 # It asks the kernel as directly as it can, and takes any answer.
 # ruff: noqa: BLE001, PLC0415, PTH101, PTH102, PTH108, PTH116, PTH123, PTH208, PTH211, SIM115
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -178,6 +179,15 @@ def take_memory_without_a_first_thread(request: dict[str, Any], reporter: Any = 
     held: list[bytes] = []
     threading.Thread(target=lambda: [held.append(b"x" * 2**20) for _ in range(2**20)]).start()
     _syscall(60 if _X86 else 93, 0)
+    return {}
+
+
+def start_many_threads(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    threading.stack_size(2**16)
+    with contextlib.suppress(RuntimeError):
+        while True:
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+    threading.Event().wait()
     return {}
 
 

@@ -99,6 +99,7 @@ FILLING = {
     "fill_deep": {"files_hidden"},
     "fill_without_a_first_thread": {"disk_limit_exceeded"},
     "take_memory_without_a_first_thread": {"memory_limit_exceeded"},
+    "start_many_threads": {"threads_limit_exceeded"},
 }
 
 
