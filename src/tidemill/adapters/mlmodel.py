@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tidemill.kit.errors import Invalid, NotFound, TooLarge
+from tidemill.kit.trees import MAX_DEPTH, tree_size
 
 MLMODEL_FILE = "MLmodel"
 
@@ -91,6 +92,8 @@ def file_inside(directory: Path, name: Any) -> Path:
 
 def _plain_files(directory: Path) -> tuple[str, ...]:
     files: list[str] = []
+    if not tree_size(directory, _MAX_ENTRIES).is_whole:
+        raise Invalid("model_file_unsafe", f"The folders of a model lie at most {MAX_DEPTH} deep.")
     for count, path in enumerate(directory.rglob("*"), start=1):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()) or not _is_visible(name):

@@ -190,7 +190,7 @@ class ComputeChild:
 
     async def _guard(self, process: asyncio.subprocess.Process) -> None:
         folders = (self._order.directory, *self._order.reach.write)
-        bounds = Bounds(self._settings.memory_limit_bytes, self._disk_limit(), folders)
+        bounds = Bounds.of(self._settings.memory_limit_bytes, self._settings.disk_limit_bytes, folders)
         while True:
             found = await asyncio.to_thread(excess, process.pid, bounds)
             if found is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tidemill.kit.errors import Forbidden, NotFound, TidemillError
 from tidemill.kit.own_files import checked_folder, open_own, own_folder
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ScratchSpace:
         try:
             yield path
         finally:
-            await asyncio.to_thread(discard_tree, path)
+            await asyncio.to_thread(remove_tree, path)
 
     def remove_abandoned(self) -> int:
         """Remove the folders of workers that are gone; gives their number. Raises Forbidden if ``root`` is not ours.
@@ -55,7 +55,7 @@ class ScratchSpace:
                 continue
             lock = _try_lock(folder / _LOCK)
             if lock is not None:
-                discard_tree(folder)
+                remove_tree(folder)
                 os.close(lock)
                 removed += 1
         if strays:
@@ -64,7 +64,7 @@ class ScratchSpace:
 
     def close(self) -> None:
         if self._own is not None:
-            discard_tree(self._own)
+            remove_tree(self._own)
         if self._lock is not None:
             os.close(self._lock)
         self._own = self._lock = None
