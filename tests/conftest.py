@@ -44,11 +44,11 @@ def postgres_url() -> Iterator[str]:
         yield server.url()
 
 
-def _libpq(url: str) -> str:
+def libpq(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
     before, _, after = url.partition("/postgres?")
     return f"{before}/{name}?{after}"
 
@@ -56,9 +56,9 @@ def _with_database(url: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> str:
     """Name of a database with all migrations, copied for each test."""
-    with psycopg.connect(_libpq(postgres_url), autocommit=True) as connection:
+    with psycopg.connect(libpq(postgres_url), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_migrated")
-    migrate(DatabaseSettings(url=_with_database(postgres_url, "template_migrated")))
+    migrate(DatabaseSettings(url=with_database(postgres_url, "template_migrated")))
     return "template_migrated"
 
 
@@ -66,11 +66,11 @@ def migrated_template(postgres_url: str) -> str:
 def database(postgres_url: str, migrated_template: str) -> Iterator[DatabaseSettings]:
     """A fresh migrated database of this test alone."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(_libpq(postgres_url), autocommit=True) as connection:
+    with psycopg.connect(libpq(postgres_url), autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
         )
-        yield DatabaseSettings(url=_with_database(postgres_url, name))
+        yield DatabaseSettings(url=with_database(postgres_url, name))
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

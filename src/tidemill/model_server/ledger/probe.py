@@ -17,31 +17,48 @@ class DiskProbe:
         self._folder = folder
         self._lock = threading.Lock()
         self._is_failing = False
+        self._needed_bytes = 0
         self._tried_at = float("-inf")
 
-    def failed(self) -> None:
-        """A row could not be written."""
+    def failed(self, size_bytes: int) -> None:
+        """Rows of this size could not be written."""
+        self._needed_bytes = max(self._needed_bytes, size_bytes)
         self._is_failing = True
 
-    def succeeded(self) -> None:
-        self._is_failing = False
+    def succeeded(self, size_bytes: int) -> None:
+        """Rows of this size were written. Where larger ones were not, they would still not be."""
+        if size_bytes >= self._needed_bytes:
+            self._settle()
 
     def passes(self) -> bool:
-        """Whether rows can be written: a failure is over once a file can be, and nearly no space left is one too."""
+        """Whether rows can be written: a failure is over once a file can be and there is room for what failed.
+
+        Nearly no space left is looked into before a row fails.
+        """
         with self._lock:
-            if self._has_space() and not self._is_failing:
+            if not self._is_failing and self._has_space(_LEAST_FREE_BYTES):
                 return True
             if time.monotonic() - self._tried_at >= _EVERY_SECONDS:
                 self._tried_at = time.monotonic()
-                self._is_failing = not self._try()
+                if self._has_space(self._needed_bytes) and self._try():
+                    self._settle()
+                else:
+                    self._is_failing = True
             return not self._is_failing
 
-    def _has_space(self) -> bool:
+    def _settle(self) -> None:
+        self._is_failing, self._needed_bytes = False, 0
+
+    def _has_space(self, size_bytes: int) -> bool:
+        """As far as the file system tells; some tell nothing, and what is kept back for root is root's."""
         try:
             found = os.statvfs(self._folder)
         except OSError:
             return False
-        return found.f_bavail * found.f_frsize >= _LEAST_FREE_BYTES and not found.f_flag & os.ST_RDONLY
+        if found.f_flag & os.ST_RDONLY:
+            return False
+        free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+        return found.f_blocks == 0 or free * found.f_frsize >= size_bytes
 
     def _try(self) -> bool:
         """Random bytes, which no file system can keep as a hole or compress away."""

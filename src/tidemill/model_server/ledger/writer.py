@@ -169,17 +169,18 @@ class LedgerWriter:
         return batch
 
     def _commit(self, rows: Sequence[_Rows]) -> None:
+        content = b"".join(item.lines for item in rows)
         try:
-            self._write(b"".join(item.lines for item in rows))
+            self._write(content)
         except OSError as error:
             log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})  # noqa: TRY400 - the number says it all
-            self._probe.failed()
+            self._probe.failed(len(content))
             self._abandon()
             failure = Unavailable("ledger_unavailable", "The ledger cannot be written; no prediction is answered.")
             for item in rows:
                 _settle(item.written, failure)
             return
-        self._probe.succeeded()
+        self._probe.succeeded(len(content))
         for item in rows:
             _settle(item.written)
 

@@ -1,0 +1,49 @@
+"""Small real file systems, to be filled up: what a full disk does cannot be told from what a fake one says."""
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.programs import left_out
+
+_MOUNT_SECONDS = 10
+_CHUNK_BYTES = 4096
+
+
+class SmallDisk:
+    """A file system in memory below ``path``, which everybody may read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self, leave_bytes: int = 0) -> None:
+        """Take all space but ``leave_bytes``."""
+        with self._filler.open("ab", buffering=0) as filler:
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(_CHUNK_BYTES))
+            filler.truncate(max(0, filler.tell() - leave_bytes))
+
+    def free(self) -> None:
+        """Give back what `fill` took."""
+        self._filler.unlink()
+
+
+@contextlib.contextmanager
+def small_disk(size_bytes: int) -> Iterator[SmallDisk]:
+    """Leaves the test out where nothing can be mounted."""
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-small-disk-"))
+    options = f"size={size_bytes},mode=0755"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, timeout=_MOUNT_SECONDS, check=False).returncode != 0:
+        folder.rmdir()
+        left_out("no right to mount a small file system", "run as root, outside of a container")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        # Lazily: a server that is on its way out may hold a file there, and the mount must not outlive the tests.
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=_MOUNT_SECONDS)
+        folder.rmdir()
