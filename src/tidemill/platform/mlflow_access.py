@@ -24,6 +24,7 @@ from tidemill.auth.keys import read_token, token_of_header
 from tidemill.features.sessions.access import Access, Area
 from tidemill.features.sessions.origin import require_same_origin
 from tidemill.kit.errors import Forbidden, TidemillError, Unauthenticated, Unavailable
+from tidemill.web.connections import caller_is_known
 from tidemill.web.problems import MEDIA_TYPE, problem_body, status_of
 
 READ_POSTS = (
@@ -100,6 +101,7 @@ class MlflowAccessMiddleware:
         except TidemillError as error:
             await _refusal(error, scope["path"])(scope, receive, send)
         else:
+            caller_is_known(scope)
             await self._app(_without_credentials(scope), receive, send)
 
     async def _require(self, scope: Scope) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 from mlflow.store.db import utils as mlflow_database
@@ -28,7 +27,8 @@ from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
-from tidemill.web.server import Server
+from tidemill.web.connections import ConnectionLimits
+from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
 _ROOT = "mlflow-artifacts:/"
@@ -46,6 +46,7 @@ class MlflowServer:
     host: str
     port: int
     access: AccessRules
+    limits: ConnectionLimits
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -60,10 +61,7 @@ class MlflowServer:
         initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
         app = MlflowAccessMiddleware(_application(), self.access)
-        served = uvicorn.Config(
-            app, host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
-        )
-        Server(served).run()
+        Server(server_config(app, self.host, self.port, self.limits, dates_itself=True)).run()
 
 
 def _application() -> Any:
@@ -101,7 +99,8 @@ def of_settings(settings: Settings) -> MlflowServer:
     if own.token is None or not own.token.get_secret_value():
         raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
     access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access)
+    artifacts = artifacts_below(settings.object_store.url)
+    return MlflowServer(database_of(settings), artifacts, own.host, own.port, access, limits_of(settings.http))
 
 
 def database_of(settings: Settings) -> str:
