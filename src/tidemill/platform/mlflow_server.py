@@ -4,8 +4,8 @@ The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) o
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
 when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version. MLflow's
-assistant, which runs shell commands for whoever reaches it from the same machine, is closed; everything but its health
-wants a key (`tidemill.platform.mlflow_access`).
+assistant, which runs shell commands for whoever reaches it from the same machine, is closed, and so is what has the
+object store sign addresses; everything but its health wants a key (`tidemill.platform.mlflow_access`).
 """
 
 import argparse
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.server import constants
-from mlflow.server.handlers import initialize_backend_stores
+from mlflow.server import constants, handlers
 from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 from starlette.routing import Mount, Router
@@ -31,6 +30,9 @@ from tidemill.web.connections import ConnectionLimits
 from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
+_handlers: Any = handlers
+_SIGNED = ("MultipartDownloadMixin", "MultipartUploadMixin", "PresignedUploadMixin")
+"""The kinds of artifact store for which MLflow's routes would sign addresses."""
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
@@ -58,7 +60,8 @@ class MlflowServer:
                 constants.SERVE_ARTIFACTS_ENV_VAR: "true",
             }
         )
-        initialize_backend_stores(self.database_url, self.database_url, _ROOT)
+        sign_no_addresses()
+        _handlers.initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
         app = MlflowAccessMiddleware(_application(), self.access)
         Server(server_config(app, self.host, self.port, self.limits, dates_itself=True)).run()
@@ -69,6 +72,22 @@ def _application() -> Any:
     app = importlib.import_module("mlflow.server.fastapi_app").app
     app.router.routes.insert(0, Mount(_ASSISTANT, app=Router()))
     return app
+
+
+def sign_no_addresses() -> None:
+    """Every artifact passes through MLflow: an address that an object store was made to sign outlives the key it was
+    got with, and reaches past who may ask.
+
+    MLflow signs where the store is of one of these kinds; to its routes none is, so that they answer 501, and what it
+    tells its clients about itself (``server-info``) makes them ask for the artifact itself.
+    """
+    for kind in _SIGNED:
+        getattr(_handlers, kind)  # a version that decides by other names must not start unnoticed
+        setattr(_handlers, kind, _OfNoStore)
+
+
+class _OfNoStore:
+    """No artifact store is of this kind."""
 
 
 def artifacts_below(store_url: str) -> str:

@@ -95,8 +95,8 @@ class MlflowSettings(Section):
 
 class HttpSettings(Section):
     max_connections: PositiveInt = 1000
-    """Open connections of one process; above it one is closed that waits without a request, or whose caller has shown no
-    key and holds up the request: the first of the address that has the most of them. Lowered where the process may open
+    """Open connections of one process; above it one is closed that has no request in hand, or whose caller has shown no
+    key and holds the request up: the first of the address that has most of them. Lowered where the process may open
     fewer files."""
     max_header_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**10
     """Request line and headers together."""
