@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.integration.mlflow_server import MLFLOW_CONNECTIONS, MLFLOW_TOKEN
+from tests.integration.test_stopping import answer_of
 from tidemill.db.engine import conninfo
 from tidemill.settings.model import DatabaseSettings
 
@@ -53,6 +54,10 @@ def test_it_bounds_headers_and_connections_as_our_own_servers_do(mlflow_server: 
         with suppress(ConnectionResetError, BrokenPipeError):  # it answers before it has read all
             long.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 2**20)
         assert long.recv(13) == b"HTTP/1.1 431 "
+        held_back = connect()
+        held_back.sendall(b"PUT /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        status, headers = answer_of(held_back)
+        assert (status, headers["connection"]) == (401, "close"), "what comes next may be the body or another request"
         half_open = [connect() for _ in range(2 * MLFLOW_CONNECTIONS)]
         for connection in half_open:
             with suppress(ConnectionResetError, BrokenPipeError):

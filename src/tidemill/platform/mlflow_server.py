@@ -27,6 +27,7 @@ from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.connections import ConnectionLimits
+from tidemill.web.last_answer import LastAnswerMiddleware
 from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
@@ -63,7 +64,7 @@ class MlflowServer:
         sign_no_addresses()
         _handlers.initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
-        app = MlflowAccessMiddleware(_application(), self.access)
+        app = LastAnswerMiddleware(MlflowAccessMiddleware(_application(), self.access))
         Server(server_config(app, self.host, self.port, self.limits, dates_itself=True)).run()
 
 
