@@ -61,7 +61,8 @@ class Connections:
         if len(self._open) >= self.limits.most:
             if not self._yielding:
                 return False
-            next(iter(max(self._yielding.values(), key=len))).end("too many connections")
+            most = max(self._yielding.values(), key=len)
+            next(iter(most)).end("too many connections")
         self._open.add(connection)
         self.yields(connection)
         return True

@@ -20,8 +20,8 @@ def require_same_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         raise _foreign()
-    origin = request.headers.get("origin")
-    if origin is not None and _netloc(origin) != request.headers.get("host"):
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    if origin is not None and not (host and _netloc(origin) == host):
         raise _foreign()
 
 
