@@ -4,8 +4,8 @@ The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) o
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
 when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version. MLflow's
-assistant, which runs shell commands for whoever reaches it from the same machine, is closed; everything but its health
-wants a key (`tidemill.platform.mlflow_access`).
+assistant, which runs shell commands for whoever reaches it from the same machine, is closed, and so is what has the
+object store sign addresses; everything but its health wants a key (`tidemill.platform.mlflow_access`).
 """
 
 import argparse
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.server import constants
-from mlflow.server.handlers import initialize_backend_stores
+from mlflow.server import constants, handlers
 from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 from starlette.routing import Mount, Router
@@ -31,18 +30,17 @@ from tidemill.platform.mlflow_store import MlflowStoreMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
 from tidemill.web.connections import ConnectionLimits
+from tidemill.web.last_answer import LastAnswerMiddleware
 from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
+_handlers: Any = handlers
+_SIGNED = ("MultipartDownloadMixin", "MultipartUploadMixin", "PresignedUploadMixin")
+"""The kinds of artifact store for which MLflow's routes would sign addresses."""
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
-_CLOSED = (
-    "/ajax-api/3.0/mlflow/assistant",
-    "/api/2.0/mlflow-artifacts/presigned",
-    "/ajax-api/2.0/mlflow-artifacts/presigned",
-)
-"""The assistant, and addresses in the object store that go on to work when the key that got them is revoked."""
+_ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 
 
 @dataclass(frozen=True)
@@ -68,19 +66,35 @@ class MlflowServer:
                 constants.SERVE_ARTIFACTS_ENV_VAR: "true",
             }
         )
+        sign_no_addresses()
         keep_within(self.artifacts)
-        initialize_backend_stores(self.database_url, self.database_url, _ROOT)
+        _handlers.initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
         app = MlflowAccessMiddleware(MlflowStoreMiddleware(_application(), self.store_folder), self.access)
-        Server(server_config(app, self.host, self.port, self.limits, dates_answers=False)).run()
+        Server(server_config(LastAnswerMiddleware(app), self.host, self.port, self.limits, dates_itself=True)).run()
 
 
 def _application() -> Any:
-    """MLflow's, which reads its settings from the environment when it is imported, without what is closed."""
+    """MLflow's, which reads its settings from the environment when it is imported, without its assistant."""
     app = importlib.import_module("mlflow.server.fastapi_app").app
-    for path in _CLOSED:
-        app.router.routes.insert(0, Mount(path, app=Router()))
+    app.router.routes.insert(0, Mount(_ASSISTANT, app=Router()))
     return app
+
+
+def sign_no_addresses() -> None:
+    """Every artifact passes through MLflow: an address that an object store was made to sign outlives the key it was
+    got with, and reaches past who may ask.
+
+    MLflow signs where the store is of one of these kinds; to its routes none is, so that they answer 501, and what it
+    tells its clients about itself (``server-info``) makes them ask for the artifact itself.
+    """
+    for kind in _SIGNED:
+        getattr(_handlers, kind)  # a version that decides by other names must not start unnoticed
+        setattr(_handlers, kind, _OfNoStore)
+
+
+class _OfNoStore:
+    """No artifact store is of this kind."""
 
 
 def artifacts_below(store_url: str) -> str:

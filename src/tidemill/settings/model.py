@@ -95,14 +95,16 @@ class MlflowSettings(Section):
 
 class HttpSettings(Section):
     max_connections: PositiveInt = 1000
-    """Open connections of one process; above it the one that has waited longest without a request is closed. Lowered
-    where the process may open fewer files."""
+    """Open connections of one process; above it one is closed that has no request in hand, or whose caller has shown no
+    key and holds the request up: the first of the address that has most of them. Lowered where the process may open
+    fewer files."""
     max_header_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**10
     """Request line and headers together."""
     header_seconds: Seconds = 10
     """Time for the headers of a request to arrive."""
     body_seconds: Seconds = 30
-    """A request whose body brings less than 1 KiB in this time ends, unless the process itself was not reading."""
+    """A request whose body brings less than 1 KiB in this time ends, unless the process itself was not reading; one
+    without a key must bring all of it."""
 
 
 class ApiSettings(Section):

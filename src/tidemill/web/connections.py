@@ -4,6 +4,7 @@ uvicorn and its parser bound none of these. A proxy in front does, but must not 
 """
 
 import asyncio
+import ipaddress
 import json
 import logging
 from dataclasses import dataclass
@@ -16,9 +17,7 @@ from tidemill.web.problems import RETRY_AFTER_SECONDS
 
 log = logging.getLogger(__name__)
 
-
-CALLER_KNOWN = "tidemill.caller_known"
-"""What a request's scope holds once its caller has shown a key: it makes no room for others while its body arrives."""
+_CONNECTION = "tidemill.connection"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class ConnectionLimits:
     header_seconds: float = 10.0
     """For the whole of the headers to arrive, from the connection's or the request's first byte."""
     body_seconds: float = 30.0
-    """In each such span, while the process reads, `body_bytes` of the body must arrive, or its end."""
+    """In each such span, while the process reads, `body_bytes` of the body must arrive, or its end; from a caller who
+    has shown no key, its end."""
     body_bytes: int = 1024
     answer_seconds: float = 120.0
     """A client that takes nothing of an answer for so long is gone."""
@@ -44,42 +44,56 @@ class ConnectionLimits:
 
 
 class Connections:
-    """The open connections of one process, those without a request in hand in the order in which they began to wait.
-
-    Where all are taken, whoever has waited longest makes room; if nobody waits, whoever has sent a body for longest
-    without having shown a key. Else anybody could keep all of them by sending slowly to a route that wants no key.
+    """The open connections of one process, and which of them make room for the next: each that waits without a request,
+    and each whose caller has shown no key and holds up what was asked, by a body that comes or an answer that is taken.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._open: set[BoundedProtocol] = set()
-        self._waiting: dict[BoundedProtocol, None] = {}
+        self._yielding: dict[str, dict[BoundedProtocol, None]] = {}
+        """By host, in the order in which they began to."""
 
     def opened(self, connection: "BoundedProtocol") -> bool:
-        """False if there is no room and none can be made."""
+        """False if there is no room, and none can be made.
+
+        Of the host with the most connections that may be ended, the first makes room: however many one host opens, and
+        however quickly, the others keep theirs.
+        """
         if len(self._open) >= self.limits.most:
-            displaced = next(iter(self._waiting), None) or self._longest_unknown()
-            if displaced is None:
+            if not self._yielding:
                 return False
-            displaced.end("too many connections")
+            most = max(self._yielding.values(), key=len)
+            next(iter(most)).end("too many connections")
         self._open.add(connection)
-        self._waiting[connection] = None
+        self.yields(connection)
         return True
 
-    def waits(self, connection: "BoundedProtocol") -> None:
-        self._waiting.pop(connection, None)
-        self._waiting[connection] = None
+    def yields(self, connection: "BoundedProtocol") -> None:
+        """It makes room from now on, after those of its host that do already."""
+        if connection in self._open:
+            self.works(connection)
+            self._yielding.setdefault(connection.host, {})[connection] = None
 
     def works(self, connection: "BoundedProtocol") -> None:
-        self._waiting.pop(connection, None)
-
-    def _longest_unknown(self) -> "BoundedProtocol | None":
-        sending = (connection for connection in self._open if connection.sends_unknown)
-        return min(sending, key=lambda connection: connection.request_since, default=None)
+        """It keeps its place."""
+        others = self._yielding.get(connection.host, {})
+        if others.pop(connection, connection) is None and not others:
+            del self._yielding[connection.host]
 
     def closed(self, connection: "BoundedProtocol") -> None:
+        self.works(connection)
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
+
+
+def caller_is_known(scope: Scope) -> None:
+    """To be told as soon as a request's key was found genuine: it keeps its connection, and its body the time it needs.
+
+    Does nothing for a request that came by another server than ours, as in tests of an application alone.
+    """
+    connection = scope.get(_CONNECTION)
+    if isinstance(connection, BoundedProtocol):
+        connection.caller_is_known()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -89,6 +103,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._own = own
         self._limits = own.limits
+        self.host = ""
+        """What its connections are counted by."""
+        self._is_known = False
+        """Whether the present request has shown a key; until then its time is the stranger's."""
         self._in_head = True
         self._in_body = False
         self._head_bytes = 0
@@ -98,11 +116,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._events = 0
         self._head_since: float | None = None
         self._drain_since: float | None = None
-        self._body_since = self._taken_since = self.request_since = 0.0
+        self._body_since = self._taken_since = 0.0
         self._body_count = self._unsent = 0
         self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.host = host_of(transport.get_extra_info("peername"))
         if not self._own.opened(self):
             self.transport = transport
             self._refuse(503, "connections_exhausted", "Too many connections are open.")
@@ -130,6 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        cast("Scope", self.scope)[_CONNECTION] = self
         self._head_bytes = 0
         if self._head_since is None:
             self._head_since = self.loop.time()
@@ -146,9 +166,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._events += 1
         self._in_head, self._in_body = False, True
         self._head_since = None
-        self.request_since = self._body_since = self.loop.time()
-        self._body_count = 0
-        self._own.works(self)
+        self._body_since, self._body_count = self.loop.time(), 0
+        self._is_known = False
+        self._own.yields(self)
         ours = self.app
         if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
             self.app = _headers_too_large
@@ -169,8 +189,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = True, False
         self._drain_since = None
         super().on_message_complete()
+        self._own.works(self)
         if self.cycle.response_complete:
-            self._own.waits(self)
+            self._own.yields(self)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -180,12 +201,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             return
         super().on_response_complete()
-        if self.transport.is_closing() or not self.cycle.response_complete:
+        if not self.cycle.response_complete:
             return  # the next request is on its way already
-        if self._in_body:
+        if self._in_body and not self.transport.is_closing():
             self._drain_since = self.loop.time()
-        else:
-            self._own.waits(self)
+        self._own.yields(self)
+
+    def caller_is_known(self) -> None:
+        """Of the present request."""
+        self._is_known = True
+        self._body_since, self._body_count = self.loop.time(), 0
+        if self._is_answering:
+            self._own.works(self)
 
     def send_400_response(self, msg: str) -> None:
         """The parser takes no more of this connection, which is told as a problem, like every other refusal."""
@@ -211,10 +238,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return cast("RequestResponseCycle | None", self.cycle)
 
     @property
-    def sends_unknown(self) -> bool:
-        """Whether a body is arriving whose sender has not shown a key."""
-        request = self._request
-        return self._in_body and request is not None and CALLER_KNOWN not in request.scope
+    def _is_answering(self) -> bool:
+        return self._request is not None and not self._request.response_complete and not self.is_ending
 
     @property
     def is_ending(self) -> bool:
@@ -230,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lingering = True
         self._head_since, self._drain_since = None, self.loop.time()
         self._unset_keepalive_if_required()
-        self._own.waits(self)
+        self._own.yields(self)
         self.transport.write_eof()
 
     def _look_at_clock(self) -> None:
@@ -258,7 +283,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:
             self._body_since, self._body_count = now, 0
         elif now - self._body_since > self._limits.body_seconds:
-            if self._body_count < self._limits.body_bytes:
+            if not self._is_known or self._body_count < self._limits.body_bytes:
                 self.end("a body came too slowly")
             self._body_since, self._body_count = now, 0
 
@@ -278,6 +303,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.close_gently()
         else:
             self.end(code)
+
+
+def host_of(peer: object) -> str:
+    """Whose a connection is, by its peer's address: in IPv6 one host has all of a /64; "" of a Unix socket."""
+    if not isinstance(peer, tuple):
+        return ""
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 class _GentlyClosed:

@@ -63,7 +63,7 @@ def problem_body(error: TidemillError, status: int, instance: str) -> dict[str, 
 def problem_response(error: TidemillError, request: Request, status: int | None = None) -> JSONResponse:
     """The answer for ``error``; ``app.state.problem_members``, where set, adds members that other dialects know."""
     status = status_of(error) if status is None else status
-    body = problem_body(error, status, request.url.path)
+    body = problem_body(error, status, request.scope["path"])
     members: Callable[[TidemillError], dict[str, Any]] | None = getattr(request.app.state, "problem_members", None)
     if members is not None:
         body |= members(error)

@@ -72,6 +72,12 @@ class RouteMiddleware:
         await answer(scope, receive, send)
 
 
+def target_of(request: Request) -> tuple[str, str]:
+    """Path and query, whatever bytes they are of: the framework's ``request.url`` reads the query as UTF-8, and whose
+    host it names the caller says."""
+    return request.scope["path"], request.scope["query_string"].decode("latin-1")
+
+
 def route_of(scope: Scope) -> KnownRoute | None:
     """What `RouteMiddleware` found."""
     route = scope.get("tidemill.route")

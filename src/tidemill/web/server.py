@@ -97,11 +97,12 @@ def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
 
 
 def server_config(
-    app: ASGIApp, host: str, port: int, limits: ConnectionLimits | None = None, *, dates_answers: bool = True
+    app: ASGIApp, host: str, port: int, limits: ConnectionLimits | None = None, dates_itself: bool = False
 ) -> uvicorn.Config:
     """One process, our own access log, bounded connections, a bounded time for open requests when stopping.
 
-    ``dates_answers``: False for an application that writes the header ``Date`` itself.
+    dates_itself: the application writes the ``Date`` of its answers. No process has a WebSocket: whatever library for
+    them is installed, a request for one is answered as any other, within the same limits.
     """
     return uvicorn.Config(
         app,
@@ -114,7 +115,8 @@ def server_config(
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=dates_answers,
+        date_header=not dates_itself,
+        ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=75,
     )
