@@ -81,6 +81,8 @@ def _answers() -> APIRouter:
 
         return StreamingResponse(pieces())  # type: ignore[arg-type]
 
+    return router
+
 
 class Connect:
     """Makes connections to a server, and knows how many that has open."""
@@ -317,31 +319,6 @@ def test_whoever_waits_longest_makes_room_for_the_next(connect: Connect) -> None
     for connection in half_open[: _QUICK.most]:
         closed += _rest(connection) in (b"",)
     assert closed == _QUICK.most, "the first ones were ended, unanswered"
-
-
-def test_whoever_sends_a_body_without_a_key_makes_room_if_nobody_waits(connect: Connect) -> None:
-    senders = []
-    for _ in range(_QUICK.most):
-        senders.append(connect())
-        senders[-1].sendall(_HEAD % 2**16 + b"x" * _QUICK.body_bytes)
-        connect.until_open(len(senders))
-    newcomer = connect()
-    newcomer.sendall(_GET)
-    assert answer_of(newcomer)[0] == 200
-    assert _rest(senders[0]) == b"", "the first of them was ended"
-    connect.until_open(_QUICK.most)
-
-
-def test_a_body_of_a_known_caller_makes_no_room(connect: Connect) -> None:
-    senders = [connect() for _ in range(_QUICK.most)]
-    for connection in senders:
-        connection.sendall(_HEAD.replace(b"/count", b"/known") % 2 + b"x")
-        connect.until_open(_QUICK.most)
-    time.sleep(4 * _QUICK.look_seconds)  # until the application has seen all of them, which nothing outside tells
-    assert _rest(connect()).startswith(b"HTTP/1.1 503 ")
-    for connection in senders:
-        connection.sendall(b"x")
-    assert [answer_of(connection)[0] for connection in senders] == [200] * _QUICK.most
 
 
 def test_connections_at_work_are_not_ended_for_newcomers(connect: Connect) -> None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,14 @@ for mode in (0o000, 0o100, 0o300, 0o500, 0o600):
     (root / f"{mode:o}").chmod(mode)
 print(tree_size(root, 100).is_whole, remove_tree(root), root.exists())
 """
+
+
+@pytest.fixture(autouse=True)
+def nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
+    """Not even by a test that failed: nobody else could remove it."""
+    yield
+    for path in tmp_path.iterdir():
+        remove_tree(path)
 
 
 def nested(root: Path, count: int = MANY, name: str = "d") -> None:
@@ -112,7 +120,7 @@ def test_a_model_server_and_a_worker_start_where_a_model_left_deep_folders(tmp_p
     scratch = ScratchSpace(tmp_path / "scratch")
     nested(tmp_path / "scratch" / "worker-x")
     (tmp_path / "scratch").chmod(0o700)
-    (tmp_path / "scratch" / "worker-x" / "lock").touch()
+    (tmp_path / "scratch" / "worker-x" / "lock").write_text("A worker of Tidemill keeps the files of its jobs here.\n")
     assert scratch.remove_abandoned() == 1
     assert not list((tmp_path / "scratch").iterdir())
     remove_tree(state.quarantine.folder)
