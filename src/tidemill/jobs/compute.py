@@ -106,7 +106,7 @@ class ComputeChild:
 
     async def _start(self, theirs: socket.socket, printing: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *command(self._policy(), _MODULE, [str(theirs.fileno())]),
+            *command(self._policy(), _MODULE, theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
             # A pipe of ours: asyncio's own would have us wait for everything that the child left running.
             stdout=printing,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from tidemill.jobs.messages import Message
 from tidemill.kit.errors import Invalid, Unavailable, Unsupported
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
+from tidemill.sandbox.child import command, environment, policy_of
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.policy import NOTHING, Reach
+from tidemill.sandbox.policy import NOTHING, Limits, Reach
 from tidemill.settings.model import SandboxSettings, WorkerSettings
 
 ENTRIES = attacks.__name__
@@ -86,6 +88,19 @@ def check(outcomes: dict[str, str]) -> None:
 
 async def test_foreign_code_in_a_worker_reaches_nothing(targets: dict[str, Any], tmp_path: Path) -> None:
     check(await compute(tmp_path, "attack", targets, reach=Reach(foreign=True)))
+
+
+def test_a_child_keeps_no_descriptor_but_its_own_whatever_was_left_open(tmp_path: Path) -> None:
+    """A lock of the platform, say, that some library's way of starting processes hands on."""
+    module = "tests.integration.sandbox.descriptors"
+    policy = policy_of(module, NOTHING, (tmp_path,), Limits.of_memory(2**30, 2**20), strict=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, (tmp_path / "lock").open("a") as lock:
+        done = subprocess.run(
+            command(policy, module, theirs.fileno()), pass_fds=(theirs.fileno(), lock.fileno()), check=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, text=True, env=environment(tmp_path, 1, False),
+        )  # fmt: skip
+        assert done.stdout.split() == ["0", "1", "2", str(theirs.fileno())]
 
 
 async def test_what_honest_code_does_works_in_the_sandbox(targets: dict[str, Any], tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ async def _spawn(order: ModelOrder) -> _Process:
         with theirs, contextlib.ExitStack() as opened:
             opened.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
-                *command(_policy(order, folder), _MODULE, [str(theirs.fileno())]), pass_fds=(theirs.fileno(),),
+                *command(_policy(order, folder), _MODULE, theirs.fileno()), pass_fds=(theirs.fileno(),),
                 start_new_session=True, cwd=folder, env=environment(folder, _threads(), False),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
