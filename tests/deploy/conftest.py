@@ -26,6 +26,14 @@ def image(letter: str) -> str:
     return f"registry.test/team/tidemill@sha256:{letter * 64}"
 
 
+def compose_file(*secrets: str) -> str:
+    """One that names secrets as the shipped one does."""
+    first, *others = secrets
+    lines = [f"  {first}:\n    file: ${{TIDEMILL_SECRETS:?run deploy/init}}/{first}\n"]
+    lines += [f"  {name}:\n    file: ${{TIDEMILL_SECRETS}}/{name}\n" for name in others]
+    return "services: {}\nsecrets:\n" + "".join(lines)
+
+
 class Site(http.server.BaseHTTPRequestHandler):
     """Answers as a stack does, or as a broken one if the image that is up says so."""
 
@@ -133,7 +141,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path / "checkout", stack, 0)
     made.root.mkdir()
     made.git("init", "--quiet", str(origin))
-    made.commit("deploy/compose.yaml", "services: {}\n")
+    made.commit("deploy/compose.yaml", compose_file("admin_key", "tls_key"))
     made.git("clone", "--quiet", str(origin), str(made.root))
     secrets = made.root / "deploy/secrets/staging"
     secrets.mkdir(parents=True)

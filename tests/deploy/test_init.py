@@ -1,6 +1,7 @@
 """``deploy/init``: secrets of a stack, made once."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -33,6 +34,20 @@ def test_a_second_run_changes_nothing_and_a_deleted_secret_is_made_anew(tmp_path
     assert _init(folder, "staging").returncode == 0
     after = _contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"postgres_password"}
+
+
+def test_it_makes_what_the_compose_file_names_and_the_migration_stops_a_stack_that_lacks_a_newer_one(
+    tmp_path: Path,
+) -> None:
+    _init(tmp_path / "secrets", "staging")
+    named = re.findall(r"\$\{TIDEMILL_SECRETS[^}]*\}/(\w+)", (ROOT / "deploy/compose.yaml").read_text())
+    assert set(named) == set(_contents(tmp_path / "secrets"))
+    migrate = (
+        (ROOT / "deploy/compose/data.yaml").read_text().partition("\n  migrate:\n")[2].partition("\n  migrate-")[0]
+    )
+    given = re.search(r"secrets: \[(.*)\]", migrate)
+    assert given
+    assert {"admin_key", "serving_key", "mlflow_token"} <= set(given[1].split(", "))
 
 
 def test_its_secrets_are_strong_its_keys_are_keys_and_its_folder_is_closed(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import Host, image
+from tests.deploy.conftest import ROOT, Host, compose_file, image
 
 
 def remembered(host: Host) -> str:
@@ -89,6 +90,29 @@ def test_a_release_that_does_not_start_gives_way_to_the_one_before(host: Host, f
     done = host.rollout("b", host.commit("new", "new"))
     assert (done.returncode, host.running, remembered(host)) == (3, image("a"), image("a"))
     assert host.git("rev-parse", "HEAD") == first
+
+
+def test_a_release_that_needs_a_secret_which_is_missing_is_refused_until_the_named_command_made_it(
+    host: Host, first: str
+) -> None:
+    shutil.copy(ROOT / "deploy/init", host.root.parent / "origin/deploy/init")
+    second = host.commit("deploy/compose.yaml", compose_file("admin_key", "mlflow_token", "tls_key"))
+    secrets = host.root / "deploy/secrets/staging"
+    (secrets / "mlflow_token").mkdir()  # as Docker leaves it after an attempt by hand
+    before = {file.name: file.read_bytes() for file in secrets.iterdir() if file.is_file()}
+    host.calls()
+    done = host.rollout("b", second)
+    assert (done.returncode, "lacks mlflow_token" in done.stdout, host.calls()) == (1, True, []), done.stdout
+    assert (host.running, host.git("rev-parse", "HEAD")) == (image("a"), first)
+    command = next(line for line in done.stdout.splitlines() if "git show" in line).partition("nothing else: ")[2]
+    command = command.removesuffix(". Nothing was changed.")
+    told = host.run("sh", "-c", command)
+    assert (told.returncode, "is a folder" in told.stderr) == (1, True), told.stdout + told.stderr
+    (secrets / "mlflow_token").rmdir()
+    made = host.run("sh", "-c", command)
+    assert made.returncode == 0, made.stderr
+    assert {name: (secrets / name).read_bytes() for name in before} == before
+    assert host.rollout("b", second).returncode == 0
 
 
 @pytest.mark.parametrize("step", ["pull", "run"])

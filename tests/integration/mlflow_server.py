@@ -11,9 +11,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tidemill.adapters.store_mark import MARK
 from tidemill.settings.model import MlflowSettings
 
 _START_TIMEOUT_SECONDS = 90
+MLFLOW_CONNECTIONS = 64
+"""Open ones that the server of the tests allows."""
 MLFLOW_TOKEN = "token-of-the-platform"
 """Of the platform's own processes."""
 
@@ -50,8 +53,11 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "TIDEMILL_MLFLOW__PORT": url.rpartition(":")[2],
         "TIDEMILL_MLFLOW__TOKEN": MLFLOW_TOKEN,
         "TIDEMILL_MLFLOW__API_URL": f"http://127.0.0.1:{mlflow_api_port()}",
+        "TIDEMILL_HTTP__MAX_CONNECTIONS": str(MLFLOW_CONNECTIONS),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",
     }
+    (folder / "objects").mkdir(mode=0o700)
+    (folder / "objects" / MARK).write_text("store_of_the_tests")  # as api and worker of a platform leave it
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import uvicorn
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 
 from tests.integration.test_stopping import answer_of
 from tidemill.web.app import WebConfig, create_web_app
-from tidemill.web.connections import ConnectionLimits
+from tidemill.web.connections import ConnectionLimits, caller_is_known, host_of
 from tidemill.web.server import server_config
 
 _QUICK = ConnectionLimits(
@@ -32,11 +32,17 @@ _HEAD = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 _GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def _router() -> APIRouter:
+def _bodies() -> APIRouter:
     router = APIRouter()
 
     @router.post("/count", operation_id="count")
     async def count(request: Request) -> int:
+        return len(await request.body())
+
+    @router.post("/known", operation_id="known")
+    async def known(request: Request) -> int:
+        """As any route does whose caller has shown a key."""
+        caller_is_known(request.scope)
         return len(await request.body())
 
     @router.post("/refuse", operation_id="refuse", status_code=401)
@@ -46,6 +52,16 @@ def _router() -> APIRouter:
     async def later(request: Request) -> int:
         await asyncio.sleep(2 * _QUICK.body_seconds)
         return len(await request.body())
+
+    return router
+
+
+def _answers() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/document", operation_id="document")
+    async def document() -> Response:
+        return Response(b"x" * (8 << 20))
 
     @router.get("/ticks", operation_id="ticks")
     async def ticks() -> StreamingResponse:
@@ -76,8 +92,9 @@ class Connect:
         self._open = server.server_state.connections
         self.made: list[socket.socket] = []
 
-    def __call__(self) -> socket.socket:
-        self.made.append(socket.create_connection(self._address, timeout=20))
+    def __call__(self, host: str = "127.0.0.1") -> socket.socket:
+        """From ``host``: all of 127.0.0.0/8 is this machine."""
+        self.made.append(socket.create_connection(self._address, timeout=20, source_address=(host, 0)))
         return self.made[-1]
 
     def until_open(self, count: int) -> None:
@@ -89,7 +106,7 @@ class Connect:
 
 @contextmanager
 def _serving(loop: str) -> Iterator[Connect]:
-    app = create_web_app(WebConfig("test", CollectorRegistry(), 64 << 20), [_router()])
+    app = create_web_app(WebConfig("test", CollectorRegistry(), 64 << 20), [_bodies(), _answers()])
     config = server_config(app, "127.0.0.1", 0, _QUICK)
     config.loop = loop
     server = uvicorn.Server(config)
@@ -217,14 +234,31 @@ def test_a_body_that_comes_too_slowly_ends_the_connection(connect: Connect, tric
     pytest.fail("the connection was never closed")
 
 
-def test_a_long_body_that_keeps_its_pace_is_read_to_its_end(connect: Connect) -> None:
+def test_a_long_body_of_a_known_caller_that_keeps_its_pace_is_read_to_its_end(connect: Connect) -> None:
     connection = connect()
-    connection.sendall(_HEAD % 2000)
+    connection.sendall(_HEAD.replace(b"/count", b"/known") % 2000)
     for _ in range(20):
         connection.sendall(b"x" * 100)
         time.sleep(0.1)  # the pace is what is tested
     connection.settimeout(20)
     assert answer_of(connection)[0] == 200
+
+
+def test_a_body_of_a_stranger_has_one_span_for_the_whole(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(_HEAD % (1 << 20))
+    connection.settimeout(0.1)
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        _send(connection, b"x" * 100)  # six times the pace
+        try:
+            if not connection.recv(100):
+                return
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            return
+    pytest.fail("the connection was never closed")
 
 
 def test_time_in_which_the_server_does_not_read_is_not_the_clients(connect: Connect) -> None:
@@ -295,3 +329,84 @@ def test_connections_at_work_are_not_ended_for_newcomers(connect: Connect) -> No
     refused = connect()
     assert _rest(refused).startswith(b"HTTP/1.1 503 ")
     assert [answer_of(connection)[0] for connection in working] == [200] * _QUICK.most
+
+
+_DOCUMENT = b"GET /document HTTP/1.1\r\nHost: x\r\n%b\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _HEAD % 1000 + b"x" * 20,
+        b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx",
+        _DOCUMENT % b"",
+        _DOCUMENT % b"Connection: close\r\n",
+    ],
+    ids=["a slow body", "the rest of a refused body", "a slow taker", "a slow taker who is the last"],
+)
+def test_strangers_who_hold_up_their_request_make_room(connect: Connect, sent: bytes) -> None:
+    holding = [connect() for _ in range(2 * _QUICK.most)]
+    for connection in holding:
+        _send(connection, sent)
+    for _ in range(2):
+        _until_answered(connect)
+
+
+def _until_answered(connect: Connect) -> None:
+    """While all the others are just being worked for, nobody can make room: whoever is refused then comes again."""
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        newcomer = connect()
+        _send(newcomer, _GET)
+        if newcomer.recv(13) == b"HTTP/1.1 200 ":
+            return
+    pytest.fail("no newcomer was answered")
+
+
+def test_known_callers_keep_their_connection_while_they_send(connect: Connect) -> None:
+    known = [connect() for _ in range(_QUICK.most)]
+    for connection in known:
+        connection.sendall(b"POST /known HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "somebody reads: the caller is known by now"
+    assert _rest(connect()).startswith(b"HTTP/1.1 503 ")
+    for connection in known:
+        connection.sendall(b"x" * 1000)
+        assert answer_of(connection)[0] == 200
+
+
+def test_the_host_with_the_most_connections_makes_room_however_quickly_it_makes_new_ones(connect: Connect) -> None:
+    first = connect("127.0.0.2")
+    first.sendall(_GET)
+    assert answer_of(first)[0] == 200
+    for _ in range(3 * _QUICK.most):
+        _send(connect("127.0.0.3"), _HEAD % 1000)
+    first.sendall(_GET)
+    assert answer_of(first)[0] == 200, "the oldest of all that wait, of a host that has this one alone"
+
+
+def test_whoever_asks_for_a_websocket_is_answered_and_gives_the_place_back(connect: Connect) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
+    for _ in range(2 * _QUICK.most):
+        connection = connect()
+        connection.sendall(_GET[:-2] + upgrade + b"\r\n")
+        assert answer_of(connection)[0] == 200
+        connection.close()
+    connect.until_open(0)
+    newcomer = connect()
+    newcomer.sendall(_GET)
+    assert answer_of(newcomer)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 1, 0, 0), "192.0.2.1"),
+        (("2001:db8:1:2:3::4", 1, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 1, 0, 2), "fe80::/64"),
+        ("/run/socket", ""),
+        (None, ""),
+    ],
+)
+def test_all_addresses_of_one_host_count_together(peer: object, host: str) -> None:
+    assert host_of(peer) == host

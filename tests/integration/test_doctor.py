@@ -75,6 +75,15 @@ async def test_key_files_that_others_can_read_are_a_problem(run_cli: RunCli, tmp
     assert (await _doctor(run_cli))[1]["key files"].state == "ok"
 
 
+async def test_what_was_set_aside_is_told_by_name(run_cli: RunCli, tmp_path: Path) -> None:
+    kept = tmp_path / "tidemill-data" / "quarantine"
+    kept.mkdir(parents=True)
+    assert "set aside" not in (await _doctor(run_cli))[1]
+    (kept / "0123-admin.key").write_text("rubbish")
+    found = (await _doctor(run_cli))[1]["set aside"]
+    assert (found.state, "0123-admin.key" in found.detail) == ("warning", True)
+
+
 async def test_only_admins_may_ask(anonymous_api: httpx.AsyncClient, make_key: MakeKey, live_api: LiveApi) -> None:
     assert (await anonymous_api.get("/api/v1/health/checks")).status_code == 401
     key = await make_key(Scope.DATASETS_WRITE)

@@ -20,6 +20,7 @@ from tidemill.kit.exit_codes import exit_code_of
 from tidemill.settings.model import DatabaseSettings
 
 RunHere = Callable[[str], tuple[int, str, str]]
+RunWords = Callable[[list[str]], tuple[int, str, str]]
 Capture = pytest.CaptureFixture[str]
 
 USAGE = [
@@ -81,20 +82,25 @@ LISTS = ["dataset list", "train list", "model list", "deploy list", "job list", 
 
 
 @pytest.fixture
-def run_here(live_api: LiveApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> RunHere:
+def run_words(live_api: LiveApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> RunWords:
     """As `run_cli`, but in this process, since these are many."""
     (tmp_path / "rows.csv").write_text("age\n3\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TIDEMILL_URL", live_api.url)
     monkeypatch.setenv("TIDEMILL_API_KEY", live_api.key)
 
-    def run(command: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tidemill", *command.split()])
+    def run(words: list[str]) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tidemill", *words])
         with pytest.raises(SystemExit) as ended:
             main()
         return int(ended.value.code or 0), *capfd.readouterr()
 
     return run
+
+
+@pytest.fixture
+def run_here(run_words: RunWords) -> RunHere:
+    return lambda command: run_words(command.split())
 
 
 def says_why_on_stderr(command: str, found: tuple[int, str, str], expected: int) -> None:
@@ -107,6 +113,46 @@ def says_why_on_stderr(command: str, found: tuple[int, str, str], expected: int)
 def test_what_is_mistyped_ends_with_2(run_here: RunHere) -> None:
     for command in USAGE:
         says_why_on_stderr(command, run_here(command), 2)
+
+
+def test_what_is_no_part_of_a_path_names_nothing(run_here: RunHere) -> None:
+    for name in ("people/versions/1", "..", ".", "a/b:cancel"):
+        for command in ("job show", "model show", "deploy show", "monitor show", "prediction show", "train show"):
+            code, out, err = run_here(f"{command} {name}")
+            assert (code in (2, 4), out) == (True, ""), (command, name, err)
+            assert "Traceback" not in err
+
+
+async def test_an_output_that_cannot_be_written_is_told_in_a_sentence(live_api: LiveApi) -> None:
+    environment = os.environ | {"TIDEMILL_URL": live_api.url, "TIDEMILL_API_KEY": live_api.key}
+    for redirected, command, code in (
+        (">/dev/full", "version", 1), (">/dev/full", "-o json key list", 1), ("2>/dev/full", "job show job_absent", 4),
+        (">&-", "version", 0), ("2>&-", "job show job_absent", 4),
+    ):  # fmt: skip
+        words = f'exec "{sys.executable}" -m tidemill.cli.main {command} {redirected}'
+        process = await asyncio.create_subprocess_shell(
+            words, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == code, (redirected, command, err)
+        assert b"Traceback" not in err
+        assert b"Exception ignored" not in err
+        assert (b"file_unusable" in err) == (redirected == ">/dev/full")
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "x" * 5000, "a b", "%00", "NaN", "\u0663"])
+def test_odd_bytes_of_an_argument_are_no_traceback(run_words: RunWords, name: str) -> None:
+    for words in (
+        ["job", "show", name], ["job", "logs", name, "--follow"], ["job", "list", "--kind", name],
+        ["model", "show", name], ["model", "rollback", name], ["deploy", "apply", "d", "--model", name],
+        ["predict", "d", "--json", name], ["prediction", "list", name], ["key", "create", name, "--scope", "predict"],
+        ["train", "submit", name, "--target", "y"], ["feedback", "push", "d", name], ["dataset", "show", name],
+        ["monitor", "report", name, "--since", name],
+    ):  # fmt: skip
+        code, _, err = run_words(words)
+        assert code in (0, 1, 2, 4, 5), (words, err)
+        assert "Traceback" not in err
+        assert "internal" not in err
 
 
 def test_what_does_not_exist_ends_with_4(run_here: RunHere) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from tidemill.auth.scopes import Scope
 from tidemill.features.sessions.access import Access
 from tidemill.kit.errors import Unavailable
 from tidemill.platform.mlflow_access import access_to
+from tidemill.platform.mlflow_artifacts import is_within
 from tidemill.settings.model import MlflowSettings, ObjectStoreSettings, Settings
 from tidemill.web.server import server_config
 
@@ -94,6 +96,71 @@ def test_no_route_of_mlflow_is_open_and_no_write_is_done_for_a_reader(mlflow_ser
         "PATCH",
         "DELETE",
     }
+
+
+def test_the_server_has_the_limits_of_the_others(mlflow_server: str) -> None:
+    own = {"Authorization": f"Bearer {MLFLOW_TOKEN}"}
+    with httpx.Client(base_url=mlflow_server, timeout=30, headers=own) as http:
+        assert http.get("/version").status_code == 200
+        assert http.get("/version", headers={"X-Long": "x" * 2**17}).status_code == 431
+        assert http.get("/version", headers={f"X-{number}": "x" for number in range(300)}).status_code == 431
+        assert http.get("/api/2.0/mlflow-artifacts/presigned/x").status_code == 501
+        odd = {"Authorization": "Bearer tm_test_x", "Origin": "http://["}
+        assert http.post("/api/2.0/mlflow/experiments/create", headers=odd).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "location", ["{folder}", "file://{folder}", "s3://elsewhere/x", "mlflow-artifacts://127.0.0.1:9/x"]
+)
+def test_artifacts_are_opened_in_the_object_store_alone(mlflow_server: str, tmp_path: Path, location: str) -> None:
+    """A writer says that its artifacts lie elsewhere, and plants a link there to what it may not read."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "admin.key").write_text("hunter2")
+    own = {"Authorization": f"Bearer {MLFLOW_TOKEN}"}
+    with httpx.Client(base_url=mlflow_server, timeout=30, headers=own) as http:
+        asked = {"name": f"elsewhere {location}", "artifact_location": location.format(folder=tmp_path)}
+        made = http.post("/api/2.0/mlflow/experiments/create", json=asked)
+        if made.status_code != 200:
+            assert made.status_code == 400
+            return
+        begun = http.post("/api/2.0/mlflow/runs/create", json={"experiment_id": made.json()["experiment_id"]})
+        run = begun.json()["run"]["info"]["run_id"]
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "artifacts").symlink_to(tmp_path / "secret")
+        refused = [
+            http.get("/api/2.0/mlflow/artifacts/list", params={"run_id": run}),
+            http.get("/get-artifact", params={"run_id": run, "path": "admin.key"}),
+            http.post(
+                "/ajax-api/2.0/mlflow/upload-artifact", params={"run_uuid": run, "path": "planted"}, content=b"x"
+            ),
+        ]
+    assert [answer.status_code for answer in refused] == [403] * 3, [answer.text for answer in refused]
+    assert sorted(path.name for path in (tmp_path / "secret").iterdir()) == ["admin.key"]
+
+
+@pytest.mark.parametrize(
+    ("location", "destination", "within"),
+    [
+        ("mlflow-artifacts:/1/a", "file:///data/objects/mlflow", True),
+        ("mlflow-artifacts://host/1/a", "file:///data/objects/mlflow", False),
+        ("file:///data/objects/mlflow/1", "file:///data/objects/mlflow", True),
+        ("/data/objects/mlflow/1", "file:///data/objects/mlflow", True),
+        ("/data/objects/mlflow/../x", "file:///data/objects/mlflow", False),
+        ("file:///data/objects/mlflow/%2e%2e/x", "file:///data/objects/mlflow", False),
+        ("file://host/data/objects/mlflow", "file:///data/objects/mlflow", False),
+        ("/data/objects/mlflow-other", "file:///data/objects/mlflow", False),
+        ("s3://bucket/mlflow/1", "s3://bucket/mlflow", True),
+        ("s3://bucket/mlflow/../other", "s3://bucket/mlflow", False),
+        ("s3://bucket/mlflow/1?x", "s3://bucket/mlflow", False),
+        ("s3://bucket/mlflow-other", "s3://bucket/mlflow", False),
+        ("s3://other/mlflow/1", "s3://bucket/mlflow", False),
+        ("gs://bucket/mlflow/1", "s3://bucket/mlflow", False),
+        ("/etc", "s3://bucket/mlflow", False),
+        ("http://[", "s3://bucket/mlflow", False),
+    ],
+)
+def test_a_location_is_within_the_object_store_or_refused(location: str, destination: str, within: bool) -> None:
+    assert is_within(location, destination) is within
 
 
 @pytest.mark.usefixtures("api_of_mlflow")

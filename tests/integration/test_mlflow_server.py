@@ -1,15 +1,18 @@
 """MLflow's server as the platform starts it, and its migration, which is a job of its own."""
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
-from tests.integration.mlflow_server import MLFLOW_TOKEN
+from tests.integration.mlflow_server import MLFLOW_CONNECTIONS, MLFLOW_TOKEN
+from tests.integration.test_stopping import answer_of
 from tidemill.db.engine import conninfo
 from tidemill.settings.model import DatabaseSettings
 
@@ -38,6 +41,35 @@ def test_the_assistant_that_runs_commands_is_closed(mlflow_server: str, path: st
         assert http.get("/ajax-api/2.0/mlflow/experiments/search?max_results=1").status_code == 200
         assert http.get(f"/ajax-api/3.0/mlflow/assistant/{path}").status_code == 404
         assert http.post(f"/ajax-api/3.0/mlflow/assistant/{path}", json={"message": "hello"}).status_code == 404
+
+
+def test_it_bounds_headers_and_connections_as_our_own_servers_do(mlflow_server: str) -> None:
+    host, port = mlflow_server.removeprefix("http://").split(":")
+    with ExitStack() as opened:
+
+        def connect() -> socket.socket:
+            return opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
+
+        long = connect()
+        with suppress(ConnectionResetError, BrokenPipeError):  # it answers before it has read all
+            long.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 2**20)
+        assert long.recv(13) == b"HTTP/1.1 431 "
+        held_back = connect()
+        held_back.sendall(b"PUT /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        status, headers = answer_of(held_back)
+        assert (status, headers["connection"]) == (401, "close"), "what comes next may be the body or another request"
+        half_open = [connect() for _ in range(2 * MLFLOW_CONNECTIONS)]
+        for connection in half_open:
+            with suppress(ConnectionResetError, BrokenPipeError):
+                connection.sendall(b"GET /health HTTP/1.1\r\nHo")
+        newcomer = connect()
+        newcomer.sendall(f"GET /health HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        answer = newcomer.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.lower().count(b"\ndate:") <= 1
+        for connection in half_open[:MLFLOW_CONNECTIONS]:
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b"", "ended, unanswered"
 
 
 def test_it_does_not_start_without_the_token_of_its_platform(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,9 @@ from tidemill.kit.errors import Conflict, Invalid
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports, is_loopback
-from tidemill.platform.specs import Addresses, Site, all_specs, environment_of
+from tidemill.platform.specs import Addresses, Site, all_specs, environment_of, store_is_away
+from tidemill.web.app import WebConfig, create_web_app
+from tidemill.web.metrics import create_registry
 
 _STUBBORN = "import signal,time\nsignal.signal(15, signal.SIG_IGN)\nprint('on', flush=True); time.sleep(60)"
 _SHORT = "import sys\nprint('on', flush=True); sys.stdin.read()"
@@ -93,3 +96,32 @@ async def test_what_needs_no_key_is_for_this_machine_whatever_the_host(tmp_path:
 )  # fmt: skip
 def test_it_is_known_which_addresses_others_reach(host: str, closed: bool) -> None:
     assert is_loopback(host) is closed
+
+
+@pytest.mark.parametrize(
+    ("checks", "starts", "says"),
+    [
+        ({"database": True, "object_store": True}, True, False),
+        ({"database": True, "object_store": False}, True, True),
+        ({"database": False, "object_store": False}, False, False),
+        ({"database": False, "object_store": True}, False, False),
+        (None, False, False),
+    ],
+)
+async def test_a_store_that_is_away_keeps_nothing_from_starting_and_is_said(
+    tmp_path: Path, checks: dict[str, bool] | None, starts: bool, says: bool
+) -> None:
+    async def passes(name: str) -> bool:
+        assert checks is not None
+        return checks[name]
+
+    config = WebConfig(
+        "api", create_registry(), 1 << 16, checks={name: partial(passes, name) for name in checks or {"database": True}}
+    )
+    transport = httpx.ASGITransport(create_web_app(config, ()), raise_app_exceptions=False)
+    ports = Ports(1, 2, 3, 4)
+    async with httpx.AsyncClient(transport=transport) as http:
+        site = Site(Layout(tmp_path), ports, "127.0.0.1", Addresses.of(ports, "127.0.0.1"), http)
+        ready = {spec.name: spec.ready for spec in all_specs(site, {})}
+        assert [await ready[name]() for name in ("api", "worker")] == [starts, starts]
+        assert await store_is_away(site) == says

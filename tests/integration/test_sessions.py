@@ -170,6 +170,13 @@ async def test_nobody_is_led_to_another_origin(browser: httpx.AsyncClient, make_
         assert unknown.headers["x-tidemill-sign-in"] == "/sign-in"
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "[", "//", "null", "http://a]b", "\xe9", ""])
+async def test_an_odd_origin_is_a_foreign_one(browser: httpx.AsyncClient, make_key: MakeKey, origin: str) -> None:
+    form, headers = {"key": await make_key()}, {"Origin": origin.encode("latin-1")}
+    for path in ("/sign-in", "/sign-out"):
+        assert (await browser.post(path, data=form, headers=headers)).status_code == 403  # type: ignore[arg-type]
+
+
 async def test_the_way_back_survives_the_sign_in(browser: httpx.AsyncClient) -> None:
     asked = "/mlflow/?a=1&b=%2F%22#x"
     answer = await browser.get("/api/v1/session?area=mlflow", headers={"X-Original-Uri": asked})

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.s3_servers import S3_KEY, S3_SECRET, s3_settings
@@ -75,3 +76,24 @@ async def test_the_readme_in_python_closes_the_loop_on_s3(up: Up, s3: str) -> No
     store = open_object_store(s3_settings(s3, "loop"))
     for kind in ("datasets/raw/", "datasets/parquet/", "bundles/", "holdouts/", "reports/", "figures/", "mlflow/"):
         assert await store.list(kind), kind
+    refuses_signed_addresses(up)
+
+
+def refuses_signed_addresses(up: Up) -> None:
+    """MLflow has the store sign none: one would outlive the key that it was got with."""
+    with httpx.Client(base_url=up.addresses["mlflow"], auth=("anybody", up.key), timeout=30) as http:
+        path = "/api/2.0/mlflow-artifacts"
+        assert http.put(f"{path}/artifacts/own/file.txt", content=b"text").status_code == 200
+        for prefix in ("/api", "/ajax-api"):
+            assert http.get(f"{prefix}/2.0/mlflow-artifacts/presigned/own/file.txt").status_code == 501
+        parts = http.post(f"{path}/mpu/create/own", json={"path": "file.txt", "num_parts": 1})
+        assert parts.status_code == 501
+        where = {"name": "direct", "artifact_location": "s3://tidemill/direct"}
+        experiment = http.post("/api/2.0/mlflow/experiments/create", json=where).json()
+        run = http.post("/api/2.0/mlflow/runs/create", json=experiment).json()["run"]["info"]["run_id"]
+        for kind in ("upload", "download"):
+            asked = {"run_id": run, "path": "file.txt"}
+            answer = http.post(f"/api/2.0/mlflow/artifacts/presigned-{kind}-url", json=asked)
+            assert answer.status_code == 501, answer.text
+        told = http.get("/api/3.0/mlflow/server-info").json()
+        assert (told["multipart_uploads_enabled"], told["multipart_downloads_enabled"]) == (False, False)

@@ -82,7 +82,10 @@ async def ask(
         ([("Authorization", f"Bearer {key()}")], 403, 403),
         ([("Authorization", f"Bearer {key()}")], 500, 503),
         ([("Authorization", f"Bearer {key()}"), ("Origin", "https://elsewhere")], 204, 403),
+        ([("Authorization", f"Bearer {key()}"), ("Origin", "http://[")], 204, 403),
         ([("Authorization", f"Bearer {OWN}"), ("X-Tidemill-Access", "read")], 204, 403),
+        ([("Authorization", f"Bearer {OWN}"), ("Host", "\xe9")], 204, 400),
+        ([("Authorization", "Basic \xe9")], 204, 401),
     ],
 )
 async def test_who_may_not_is_refused_with_the_body_unread(

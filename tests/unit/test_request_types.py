@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tidemill.kit.clock import earlier
+from tidemill.kit.clock import earlier, later
 from tidemill.kit.errors import Invalid
+from tidemill.kit.ids import first_of
 from tidemill.schemas.base import Moment, QueryParameters, RequestBody
 from tidemill.schemas.page import PageQuery, decode_token, encode_token
 
@@ -55,6 +56,7 @@ def test_a_body_holds_the_types_of_json_and_nothing_near_them(member: str, value
     ("member", "value", "read"),
     [
         ("number", 1, 1.0),
+        ("whole", 1.0, 1),
         ("moment", "2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
         ("moment", "9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("moment", datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)),
@@ -76,10 +78,27 @@ def test_a_query_names_no_moment_by_a_number_or_outside_the_years(moment: str) -
         Query.model_validate({"moment": moment})
 
 
+@pytest.mark.parametrize("text", ["1_0", " 1", "1\n", "+1", "01", "\u0663", "1e1", "0x1", "", "true", "1" * 5000])
+def test_a_query_writes_whole_numbers_in_digits_alone(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Query.model_validate({"whole": text})
+
+
 def test_a_span_before_the_first_moment_ends_at_it() -> None:
     first = datetime.min.replace(tzinfo=UTC)
     assert earlier(first, timedelta(days=1)) == first
     assert earlier(first + timedelta(days=3), timedelta(days=1)) == first + timedelta(days=2)
+
+
+def test_a_span_behind_the_last_moment_ends_at_it() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    assert later(last, timedelta(minutes=10)) == last
+    assert later(last - timedelta(days=3), timedelta(days=1)) == last - timedelta(days=2)
+
+
+def test_ids_are_looked_for_from_the_first_one_there_can_be() -> None:
+    assert first_of("prd", datetime.min.replace(tzinfo=UTC)) == "prd_" + "0" * 32
+    assert len(first_of("prd", datetime.max.replace(tzinfo=UTC))) == len("prd_") + 32
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import IO
 
 from tidemill.kit.errors import Invalid, NotFound, TooLarge
 from tidemill.kit.hashing import sha256_of_file
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import MAX_DEPTH, remove_tree, tree_size
 
 _COPY_BYTES = 1 << 20
 
@@ -73,6 +73,8 @@ def unpack_bundle(bundle: Path, directory: Path, sha256: str | None = None, limi
 
 
 def _files_of(directory: Path, limits: BundleLimits) -> list[Path]:
+    if not tree_size(directory, 2 * limits.max_files).is_whole:
+        raise Invalid("bundle_member_unsafe", f"The folders of a model lie at most {MAX_DEPTH} deep.")
     files, size = [], 0
     for path in sorted(directory.rglob("*"), key=lambda path: path.relative_to(directory).as_posix()):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
@@ -116,6 +118,8 @@ def _safe_name(member: tarfile.TarInfo, seen: set[str]) -> PurePosixPath:
     inside = bool(name.parts) and not name.is_absolute() and ".." not in name.parts
     if not plain or member.issparse() or not inside or "\\" in member.name or "\0" in member.name:
         raise Invalid("bundle_member_unsafe", "The bundle holds a link, a device or a path outside its folder.")
+    if len(name.parts) > MAX_DEPTH:
+        raise Invalid("bundle_member_unsafe", f"A bundle's folders lie at most {MAX_DEPTH} deep.")
     if name.as_posix() in seen:
         raise Invalid("bundle_member_duplicate", "The bundle holds two members of the same name.")
     seen.add(name.as_posix())
@@ -141,6 +145,6 @@ def _check_limits(files: int, size_bytes: int, limits: BundleLimits) -> None:
 def _empty(directory: Path) -> None:
     for path in directory.iterdir():
         if path.is_dir():
-            discard_tree(path)
+            remove_tree(path)
         else:
             path.unlink(missing_ok=True)

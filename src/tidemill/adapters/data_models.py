@@ -6,15 +6,16 @@ of it - a key, a file, a flavour - makes the model code. `find_data_model` names
 `load_data_model` takes that answer and opens this file, with our own list of trusted types.
 """
 
+import gc
 import importlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from tidemill.adapters.mlmodel import MLMODEL_FILE, ModelCard, file_inside
+from tidemill.adapters.mlmodel import MLMODEL_FILE, ModelCard, file_inside, parse_json
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 
 SKOPS = "skops"
@@ -90,6 +91,9 @@ _DESCRIPTIONS = {
         frozenset(("predict",)),
     ),
 }
+_READING = ("filename", "file")
+"""What a text vectorizer may be told that its input is, beside the texts themselves."""
+_NO_PARTS = (ModuleType, type, FunctionType, BuiltinFunctionType, str, bytes, int, float)
 _OFF: tuple[Any, ...] = (None, False, {}, [])
 """Values of keys outside the description that mean what their absence means, such as ``code: null``."""
 
@@ -147,8 +151,26 @@ def load_data_model(model: DataModel) -> Any:
 
 
 def load_skops(file: Path) -> Any:
-    """What a skops file of trusted types holds. Raises whatever skops raises for any other."""
-    return importlib.import_module("skops.io").load(file, trusted=list(TRUSTED_TYPES))
+    """What a skops file of trusted types holds. Raises whatever skops raises for any other.
+
+    Raises ValueError for a model that would open the files its input names. The file cannot tell that for sure: a value
+    in it may stand for another by its number.
+    """
+    model = importlib.import_module("skops.io").load(file, trusted=list(TRUSTED_TYPES))
+    if any(getattr(part, "input", None) in _READING for part in _parts(model)):
+        raise ValueError("it opens the files that its input names")
+    return model
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Everything that the model holds, itself included, each once; no modules, classes and functions."""
+    seen, waiting = set[int](), [model]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in seen and not isinstance(part, _NO_PARTS):
+            seen.add(id(part))
+            yield part
+            waiting.extend(gc.get_referents(part))
 
 
 class _Predictor:
@@ -239,17 +261,26 @@ def _strange_types(file: Path) -> list[Problem]:
 def _reads_files(file: Path) -> bool:
     """Whether it holds a text vectorizer whose rows are names of files, which it would open and tell about."""
     with ZipFile(file) as archive:
-        waiting = [json.loads(archive.read(_SCHEMA_MEMBER))]
+        waiting = [parse_json(archive.read(_SCHEMA_MEMBER))]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            source = node.get("input")
-            if isinstance(source, dict) and source.get("content") in ('"filename"', '"file"'):
+            if "input" in node and not _is_plain_input(node["input"]):
                 return True
             waiting.extend(node.values())
         elif isinstance(node, list):
             waiting.extend(node)
     return False
+
+
+def _is_plain_input(node: Any) -> bool:
+    """A JSON value that, decoded, names neither of the two. What refers to another node is not plain."""
+    if not isinstance(node, dict) or node.get("__loader__") != "JsonNode" or not isinstance(node.get("content"), str):
+        return False
+    try:
+        return parse_json(node["content"]) not in _READING
+    except ValueError:
+        return False
 
 
 def _check_unpacked_size(file: Path) -> None:

@@ -91,13 +91,16 @@ def proxied_path(artifact_uri: str) -> str:
 
 
 async def download_model(mlflow: MlflowRest, artifact_path: str, directory: Path, limits: BundleLimits) -> None:
-    """Write every file below ``artifact_path`` into ``directory``. Raises TooLarge past a limit."""
-    files, size = 0, 0
+    """Write every file below ``artifact_path`` into ``directory``. Raises TooLarge past a limit.
+
+    What MLflow says of sizes ends it early; what is written counts, whatever was said.
+    """
+    files, said, written = 0, 0, 0
     async for path, size_bytes in _walk(mlflow, artifact_path):
-        files, size = files + 1, size + size_bytes
-        if files > limits.max_files or size > limits.max_bytes:
+        files, said = files + 1, said + max(0, size_bytes)
+        if files > limits.max_files or said > limits.max_bytes:
             raise TooLarge("model_too_large", "The model has more files or bytes than a bundle may hold.")
-        await _download(mlflow, f"{artifact_path}/{path}", directory / path, limits.max_bytes)
+        written += await _download(mlflow, f"{artifact_path}/{path}", directory / path, limits.max_bytes - written)
     if not files:
         raise NotFound("model_directory_empty", "MLflow holds no files of this model.")
 
@@ -116,20 +119,20 @@ async def _walk(mlflow: MlflowRest, root: str) -> AsyncIterator[tuple[str, int]]
                 waiting.append(path)
 
 
-async def _download(mlflow: MlflowRest, artifact_path: str, target: Path, limit_bytes: int) -> None:
+async def _download(mlflow: MlflowRest, artifact_path: str, target: Path, limit_bytes: int) -> int:
+    """The bytes that were written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(_ATTEMPTS):
         try:
-            await _write(mlflow, artifact_path, target, limit_bytes)
+            return await _write(mlflow, artifact_path, target, limit_bytes)
         except Unavailable:
             if attempt == _ATTEMPTS - 1:
                 raise
             await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
-        else:
-            return
+    raise AssertionError("the last attempt returns or raises")
 
 
-async def _write(mlflow: MlflowRest, artifact_path: str, target: Path, limit_bytes: int) -> None:
+async def _write(mlflow: MlflowRest, artifact_path: str, target: Path, limit_bytes: int) -> int:
     written = 0
     with target.open("wb") as out:
         async for chunk in mlflow.download_artifact(artifact_path):
@@ -137,6 +140,7 @@ async def _write(mlflow: MlflowRest, artifact_path: str, target: Path, limit_byt
             if written > limit_bytes:
                 raise TooLarge("model_too_large", "The model has more bytes than a bundle may hold.")
             await asyncio.to_thread(out.write, chunk)
+    return written
 
 
 def _check_relative(path: str) -> None:

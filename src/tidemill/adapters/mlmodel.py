@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tidemill.kit.errors import Invalid, NotFound, TooLarge
+from tidemill.kit.trees import MAX_DEPTH, tree_size
 
 MLMODEL_FILE = "MLmodel"
 
@@ -64,8 +65,11 @@ def read_json(file: Path) -> Any:
     return parse_json(_bounded(file, _MAX_JSON_BYTES).decode("utf-8"))
 
 
-def parse_json(text: str) -> Any:
-    """Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow."""
+def parse_json(text: str | bytes) -> Any:
+    """Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow.
+
+    Bytes may be of any encoding that the standard library's reader takes.
+    """
     try:
         return json.loads(text)
     except RecursionError:
@@ -88,6 +92,8 @@ def file_inside(directory: Path, name: Any) -> Path:
 
 def _plain_files(directory: Path) -> tuple[str, ...]:
     files: list[str] = []
+    if not tree_size(directory, _MAX_ENTRIES).is_whole:
+        raise Invalid("model_file_unsafe", f"The folders of a model lie at most {MAX_DEPTH} deep.")
     for count, path in enumerate(directory.rglob("*"), start=1):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()) or not _is_visible(name):

@@ -1,10 +1,10 @@
 """The object store: S3, a directory or memory, through obstore. Objects are written once under content addresses."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,8 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 from prometheus_client import CollectorRegistry
 
 from tidemill.adapters.metrics import RequestMetrics, store_metrics
-from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
+from tidemill.adapters.store_mark import FOREIGN, MARK, StoreMark
+from tidemill.kit.errors import Invalid, NotFound, TidemillError, TooLarge, Unavailable
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.own_files import own_folder
 from tidemill.settings.model import ObjectStoreSettings
@@ -26,9 +27,6 @@ _MOST_PARTS = 9_000
 """Of one upload; S3 allows 10,000."""
 _S3_COPY_BYTES = 5 * 2**30
 """S3 copies no larger object in one request."""
-FOREIGN = "object_store_foreign"
-"""Code of Unavailable for a store that is not ours."""
-_MARK = "store-identity"
 _MARK_SECONDS = 30.0
 """How long the mark of a bucket is believed; a folder's is read each time."""
 T = TypeVar("T")
@@ -51,36 +49,6 @@ class StoreEntry:
     etag: str | None
     """Changes when the object is written anew; only the same store's ones can be compared."""
     modified_at: datetime
-
-
-class StoreMark:
-    """Compares the mark that a store holds with the identity that it must have, and remembers for a while."""
-
-    def __init__(
-        self, mark: Callable[[], Awaitable[str | None]], identity: Callable[[], Awaitable[str]], seconds: float
-    ) -> None:
-        self._mark = mark
-        self._ask_identity = identity
-        self._seconds = seconds
-        self._identity: str | None = None
-        self._checked_at = float("-inf")
-
-    async def check(self, *, anew: bool = False) -> None:
-        """Raises Unavailable for another store. ``anew``: whatever was found a moment ago."""
-        if not anew and time.monotonic() - self._checked_at < self._seconds:
-            return
-        if self._identity is None:
-            self._identity = await self._ask_identity()
-        found = await self._mark()
-        if found == self._identity:
-            self._checked_at = time.monotonic()
-            return
-        # A restore or an operator may have given both a new identity meanwhile.
-        self._identity, self._checked_at = await self._ask_identity(), float("-inf")
-        if found is None:
-            raise Unavailable(FOREIGN, "The object store lacks its mark: is its disk mounted, its address right?")
-        if found != self._identity:
-            raise Unavailable(FOREIGN, "The object store holds the mark of another one: is its address right?")
 
 
 class _NoRanges(Exception):
@@ -116,25 +84,32 @@ class ObjectStore:
     async def mark(self) -> str | None:
         """The identity that the store itself holds; None if it holds none."""
         try:
-            return bytes(await self._guard("get", self._whole(_MARK))).decode(errors="replace").strip()
+            return bytes(await self._guard("get", self._whole(MARK))).decode(errors="replace").strip()
         except NotFound:
             return None
 
     async def write_mark(self, identity: str) -> None:
-        await self._guard("put", obstore.put_async(self._backend, _MARK, f"{identity}\n".encode()))
-        await self._sync(_MARK)
+        """Mark the store, whatever mark it had. Raises Unavailable where it may not be written to."""
+        await self._written("put", obstore.put_async(self._backend, MARK, f"{identity}\n".encode()))
+        if isinstance(self._backend, LocalStore):
+            root = Path(str(self._backend.prefix))
+            await self._written("sync", asyncio.to_thread(_sync, root, root / MARK))
 
     async def is_right(self) -> bool:
         """False if the store is known to be another one, or none; one that does not answer may be the right one."""
         try:
-            await self._check_identity(anew=True)
+            await self.ensure_right()
         except Unavailable as error:
             return error.code != FOREIGN
         return True
 
+    async def ensure_right(self) -> None:
+        """Look at the mark anew. Raises Unavailable for another store, for none, and for one that does not answer."""
+        await self._check_identity(anew=True)
+
     async def put(self, key: str, data: bytes) -> None:
         await self._check_identity()
-        await self._guard("put", obstore.put_async(self._backend, key, data))
+        await self._written("put", obstore.put_async(self._backend, key, data))
         await self._settle(key)
 
     async def get(self, key: str) -> bytes:
@@ -151,6 +126,14 @@ class ObjectStore:
             return False
         return True
 
+    async def holds(self, key: str) -> bool:
+        """Whether the object lies in this store, whosever it is: by this its identity is found out."""
+        try:
+            await self._guard("head", obstore.head_async(self._backend, key))
+        except NotFound:
+            return False
+        return True
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete what is there; missing keys are no error."""
         await self._check_identity()
@@ -162,40 +145,44 @@ class ObjectStore:
 
     async def older_than(self, prefix: str, moment: datetime, limit: int = 10_000) -> list[str]:
         """At most ``limit`` keys below ``prefix`` that were last written before ``moment``, for collectors."""
+        return await self._first_keys(prefix, limit, lambda entry: entry.modified_at < moment)
+
+    async def _first_keys(self, prefix: str, limit: int, wanted: Callable[[StoreEntry], bool]) -> list[str]:
         keys: list[str] = []
-        async for batch in obstore.list(self._backend, prefix=prefix.rstrip("/")):
-            keys.extend(str(meta["path"]) for meta in batch if meta["last_modified"] < moment)
-            if len(keys) >= limit:
-                break
-        return keys[:limit]
+        async with contextlib.aclosing(self.entries(prefix)) as entries:
+            async for entry in entries:
+                if wanted(entry):
+                    keys.append(entry.key)
+                if len(keys) >= limit:
+                    break
+        return keys
 
     async def list(self, prefix: str, limit: int = 10_000) -> list[str]:
         """At most ``limit`` keys below ``prefix``, which ends at a slash."""
-        keys: list[str] = []
-        stream = obstore.list(self._backend, prefix=prefix.rstrip("/"))
-        async for batch in stream:
-            keys.extend(str(meta["path"]) for meta in batch)
-            if len(keys) >= limit:
-                break
-        return keys[:limit]
+        return await self._first_keys(prefix, limit, lambda _: True)
 
-    async def entries(self, prefix: str = "") -> AsyncIterator[StoreEntry]:
-        """Every object below ``prefix``, however many, in bounded memory and no particular order."""
+    async def entries(self, prefix: str = "") -> AsyncGenerator[StoreEntry]:
+        """Every object below ``prefix``, however many, in bounded memory and no particular order.
+
+        An absence is only believed of the right store: it is looked at before and after.
+        """
+        await self._check_identity(anew=True)
         try:
             async for batch in obstore.list(self._backend, prefix=prefix.rstrip("/") or None):
                 for meta in batch:
-                    if meta["path"] == _MARK:
+                    if meta["path"] == MARK:
                         continue  # belongs to the store, not to what it keeps
                     yield StoreEntry(str(meta["path"]), int(meta["size"]), meta["e_tag"], meta["last_modified"])
         except (BaseError, OSError) as error:
-            raise _translated(error) from error
+            raise _away(_translated(error)) from error
+        await self._check_identity(anew=True)
 
     async def stream(self, key: str, chunk_bytes: int = _CHUNK_BYTES) -> AsyncIterator[bytes]:
         """An object in pieces, each a request of its own: a large object takes longer than one request may."""
         size_bytes = await self.size(key)
         for start in range(0, size_bytes, chunk_bytes):
             try:
-                yield await self._guard("get", self._range(key, start, min(start + chunk_bytes, size_bytes)))
+                yield await self._found("get", self._range(key, start, min(start + chunk_bytes, size_bytes)))
             except _NoRanges:
                 async for chunk in self._stream_whole(key, chunk_bytes):
                     yield chunk
@@ -223,7 +210,7 @@ class ObjectStore:
             async for chunk in result.stream(min_chunk_size=chunk_bytes):
                 yield bytes(chunk)
         except (BaseError, OSError) as error:
-            raise _translated(error) from error
+            raise await self._gone(_translated(error)) from error
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
         """Write a stream of unknown length in bounded memory; past ``limit_bytes`` raise TooLarge and keep nothing."""
@@ -243,9 +230,10 @@ class ObjectStore:
                         raise TooLarge("upload_too_large", f"The file is larger than the limit of {limit_bytes} bytes.")  # noqa: TRY301
                     digest.update(chunk)
                     await writer.write(chunk)
+                await self._check_identity()  # the last bytes go to wherever the folder leads now
         except (BaseError, OSError) as error:
             await self._discard(key)
-            raise _translated(error) from error
+            raise _away(await self._gone(_translated(error))) from error
         except BaseException:
             await self._discard(key)
             raise
@@ -256,7 +244,7 @@ class ObjectStore:
         """Put a local file, in parts when it is large."""
         await self._check_identity()
         put = obstore.put_async(self._backend, key, path, chunk_size=_CHUNK_BYTES, max_concurrency=2)
-        await self._guard("upload", put)
+        await self._written("upload", put)
         await self._settle(key)
         sha256 = await asyncio.to_thread(sha256_of_file, path)
         return StoredObject(key, sha256, path.stat().st_size)
@@ -298,9 +286,15 @@ class ObjectStore:
 
     async def _settle(self, key: str) -> None:
         """Durable, and in the right store: a disk may be unmounted while something is written."""
-        await self._sync(key)
         if isinstance(self._backend, LocalStore):
-            await self._check_identity()
+            root = Path(str(self._backend.prefix))
+            await self._written("sync", asyncio.to_thread(_sync, root, root / key))
+            try:
+                await self._check_identity()
+            except Unavailable:
+                if await self.mark() is None:  # an empty mount point, where it would lie hidden
+                    await self._guard("delete", obstore.delete_async(self._backend, key))
+                raise
 
     async def _check_identity(self, *, anew: bool = False) -> None:
         if self._identity is not None:
@@ -310,14 +304,24 @@ class ObjectStore:
         """As `_guard`; what is not found is only gone if this is the right store."""
         try:
             return await self._guard(operation, call)
-        except NotFound:
-            await self._check_identity(anew=True)
-            raise
+        except NotFound as error:
+            raise await self._gone(error) from error
 
-    async def _sync(self, key: str) -> None:
-        if isinstance(self._backend, LocalStore):
-            root = Path(str(self._backend.prefix))
-            await self._guard("sync", asyncio.to_thread(_sync, root, root / key))
+    async def _written(self, operation: str, call: Awaitable[T]) -> T:
+        """As `_guard`; a place to write to that is not found is a store that is away."""
+        try:
+            return await self._guard(operation, call)
+        except NotFound as error:
+            raise _away(await self._gone(error)) from error
+
+    async def _gone(self, error: TidemillError) -> TidemillError:
+        """The same error; what the mark says instead where something is not found in a store that is not ours."""
+        if isinstance(error, NotFound):
+            try:
+                await self.ensure_right()
+            except Unavailable as foreign:
+                return foreign
+        return error
 
     async def _discard(self, key: str) -> None:
         try:
@@ -352,7 +356,14 @@ def _part_bytes(size_bytes: int) -> int:
     return max(_CHUNK_BYTES, -(-size_bytes // _MOST_PARTS))
 
 
-def _translated(error: Exception) -> Exception:
+def _away(error: TidemillError) -> TidemillError:
+    """A place that is not there at all, such as a bucket or a root folder, is a store that is away."""
+    if isinstance(error, NotFound):
+        return Unavailable("object_store_unavailable", "The object store's bucket or folder is not there.")
+    return error
+
+
+def _translated(error: Exception) -> TidemillError:
     if isinstance(error, (FileNotFoundError, obstore.exceptions.NotFoundError)):
         return NotFound("object_not_found", "The object is not in the store.")
     if "No space left" in str(error) or (isinstance(error, OSError) and error.errno == 28):

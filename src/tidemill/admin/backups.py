@@ -18,7 +18,7 @@ from tidemill.cli.context import Output, make_table, show, state, stderr
 from tidemill.kit.errors import Conflict, NotFound
 from tidemill.kit.exit_codes import FAILURE
 from tidemill.kit.logging import configure_logging
-from tidemill.kit.own_files import write_private
+from tidemill.kit.own_files import resolved, write_private
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -40,7 +40,7 @@ def _at(settings: Settings, place: str | None) -> Settings:
     """``place`` instead of the configured one."""
     if place is None:
         return settings
-    url = place if "://" in place else f"file://{Path(place).resolve()}"
+    url = place if "://" in place else f"file://{resolved(Path(place))}"
     return settings.model_copy(update={"backup": settings.backup.model_copy(update={"url": url})})
 
 
@@ -114,8 +114,14 @@ def restore(
     The stack must be empty (exit 3) and its processes stopped (exit 5); with --data-dir the folder may be new.
     """
     state.output = output
+    _require_manifest(at, backup_id)
     restored = _work(data_dir, at, lambda work: work.restore(backup_id, replace), for_restore=True)
     show(asdict(restored), lambda: restored_lines(restored))
+
+
+def _require_manifest(place: str | None, backup_id: str) -> None:
+    """Before a new folder is made for what is to be restored. Raises as `Work.manifest` does."""
+    asyncio.run(work_on(_at(load_settings(), place), _say).manifest(backup_id))
 
 
 @app.command(name="restore-drill")

@@ -62,6 +62,8 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Invalid("key_file_unreadable", f"The key file {file.name} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Invalid("key_file_unreadable", f"The key file {file.name} is damaged, it is no text.") from None
 
 
 def _row(wanted: KeyFile, presented: PresentedKey) -> ApiKey:

@@ -18,10 +18,10 @@ from tidemill.auth.service import NewKey, create_key
 from tidemill.cli.context import report
 from tidemill.db.engine import create_engine, create_session_factory, transaction
 from tidemill.db.migrate import migrate as run_migrations
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.exit_codes import exit_code_of
-from tidemill.kit.own_files import close_to_others
+from tidemill.kit.own_files import close_to_others, told
 from tidemill.settings.model import Settings
 from tidemill.settings.sources import load_settings
 
@@ -74,8 +74,10 @@ def adopt_store(data_dir: backups.DataDir = None) -> None:
 
     Refused while rows name objects of which the store holds none: its disk may not be mounted.
     """
-    asyncio.run(_adopt_store(data_dir))
+    left = asyncio.run(_adopt_store(data_dir))
     typer.echo("The object store and the database know each other.")
+    if left is not None:
+        typer.echo("It bore another mark: a platform that used it as its own is refused from now on.")
 
 
 @app.command(name="create-key")
@@ -90,11 +92,12 @@ def create_key_command(
     typer.echo(asyncio.run(_create(load_settings(), NewKey(name, [Scope(item) for item in scope]))))
 
 
-async def _adopt_store(data_dir: Path | None) -> None:
+async def _adopt_store(data_dir: Path | None) -> str | None:
+    """The mark that the store bore, if it was not this database's."""
     async with site(data_dir) as settings:
         engine = create_engine(settings.database, "tidemill-admin")
         try:
-            await identity.renew(create_session_factory(engine), open_object_store(settings.object_store))
+            return await stores.renew(create_session_factory(engine), open_object_store(settings.object_store))
         finally:
             await engine.dispose()
 
@@ -123,5 +126,11 @@ def main() -> None:
     try:
         app(prog_name="tidemill admin")
     except TidemillError as error:
-        report(error)
-        sys.exit(exit_code_of(error))
+        _end(error)
+    except OSError as error:  # a full disk, a folder that is not there
+        _end(told(error))
+
+
+def _end(error: TidemillError) -> None:
+    report(error)
+    sys.exit(exit_code_of(error))

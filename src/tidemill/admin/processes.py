@@ -1,6 +1,5 @@
 """An api and a model server on a scratch stack, for the length of a drill."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -14,7 +13,6 @@ from tidemill.auth.scopes import Scope
 from tidemill.auth.service import NewKey, create_key
 from tidemill.backup.stack import Stack
 from tidemill.db.engine import create_session_factory, transaction
-from tidemill.kit.errors import Unavailable
 from tidemill.kit.own_files import write_private
 from tidemill.platform.children import Child, ChildSpec, Ready
 from tidemill.platform.ports import Ports, claim_ports
@@ -23,11 +21,8 @@ from tidemill.settings.weakness import LOCAL
 ENVIRONMENT = LOCAL
 """Of the scratch processes, and so of their keys."""
 _HOST = "127.0.0.1"
-_START_TIMEOUT_SECONDS = 120
-_START_ATTEMPTS = 3
-_POLL_SECONDS = 0.1
+START_TIMEOUT_SECONDS = 120
 _ANY_PORT = Ports(0, 0, 0, 0)
-_TAIL_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ async def scratch_platform(stack: Stack, folder: Path) -> AsyncIterator[ScratchP
             child = Child(spec, folder / f"{name}.log", on_restart=lambda *_: None)
             await child.start()
             stopping.push_async_callback(child.stop)
-            await until_ready(child)
+            await child.until_ready(START_TIMEOUT_SECONDS)
         yield ScratchPlatform(**clients)
 
 
@@ -99,20 +94,3 @@ def _ready(client: httpx.AsyncClient) -> Ready:
             return False
 
     return check
-
-
-async def until_ready(child: Child) -> None:
-    """Raises Unavailable with the end of its log when it does not start or takes too long."""
-    try:
-        async with asyncio.timeout(_START_TIMEOUT_SECONDS):
-            while not await child.spec.ready():
-                if child.restarts >= _START_ATTEMPTS:
-                    raise Unavailable("process_start_failed", f"{child.spec.name} does not start: {_tail(child)}")
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError:
-        detail = f"{child.spec.name} was not ready in {_START_TIMEOUT_SECONDS} s: {_tail(child)}"
-        raise Unavailable("process_start_timeout", detail) from None
-
-
-def _tail(child: Child) -> str:
-    return child.log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if child.log_file.exists() else ""

@@ -67,13 +67,17 @@ class Found:
             raise _failed(self.path, "shipped again", error) from None
 
     def discard(self) -> None:
-        """Delete it; something that is gone already is no error. Raises Unavailable if the disk fails."""
+        """Delete it; something that is gone already is no error.
+
+        Raises Conflict if not all of it could be removed, Unavailable if the disk fails.
+        """
         try:
             if self.kind != FILE:
                 with contextlib.suppress(NotFound):  # shipped or discarded this moment
                     SetAside(self.path.parent).discard(self.path.stem)
             elif is_plain(self.path, stat.S_IFDIR):
-                remove_tree(self.path)
+                if not remove_tree(self.path):
+                    raise Conflict("set_aside_not_removed", f"Not all of it could be removed: look at {self.path}.")
             else:
                 self.path.unlink(missing_ok=True)
         except OSError as error:

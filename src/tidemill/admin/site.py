@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from tidemill.admin.processes import until_ready
+from tidemill.admin.processes import START_TIMEOUT_SECONDS
 from tidemill.kit.errors import Conflict, NotFound
 from tidemill.kit.own_files import own_folder, resolved
 from tidemill.platform import postgres
@@ -38,7 +38,7 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
         yield settings
         return
     layout = Layout(resolved(data_dir or settings.data_dir))
-    if not for_restore and not (layout.postgres / "PG_VERSION").exists():
+    if not for_restore and not _has_content(layout.postgres):
         raise NotFound("platform_not_found", f"{layout.root} holds no platform; name one with --data-dir.")
     if for_restore:
         layout.create()
@@ -51,24 +51,29 @@ async def site(data_dir: Path | None, *, for_restore: bool = False) -> AsyncIter
             postgres.check_sockets(layout)
             yield _settings_of(settings, layout)
             return
-        async with alone(layout.processes) as inherited, _own_postgres(layout, inherited):
+        async with alone(layout.processes) as inherited, _own_postgres(layout, inherited, for_restore):
             yield _settings_of(settings, layout)
 
 
 @asynccontextmanager
-async def _own_postgres(layout: Layout, inherited: int) -> AsyncIterator[None]:
+async def _own_postgres(layout: Layout, inherited: int, for_restore: bool) -> AsyncIterator[None]:
     user = await asyncio.to_thread(postgres.system_user)
-    await asyncio.to_thread(postgres.prepare, layout, user)
+    await asyncio.to_thread(postgres.prepare, layout, user, may_begin_anew=for_restore)
     own_folder(layout.logs)
     spec = postgres.spec(layout, user, os.environ)
     server = Child(spec, layout.logs / "postgres.log", on_restart=lambda *_: None, inherited=(inherited,))
     await server.start()
     try:
-        await until_ready(server)
+        await server.until_ready(START_TIMEOUT_SECONDS)
         await asyncio.to_thread(postgres.ensure_databases, layout, ("tidemill", "mlflow"))
         yield
     finally:
         await server.stop()
+
+
+def _has_content(folder: Path) -> bool:
+    """Whether anything lies there: what is no whole database is told apart when it is prepared."""
+    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _settings_of(settings: Settings, layout: Layout) -> Settings:

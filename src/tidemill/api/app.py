@@ -16,6 +16,7 @@ from tidemill.kit.limits import MAX_SEGMENT_BYTES
 from tidemill.web import document
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.database_problems import install_database_problems
+from tidemill.web.json_structure import JsonStructureMiddleware
 
 _INTRODUCTION = """\
 The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
@@ -43,6 +44,10 @@ _NOT_IDEMPOTENT_BY_KEY = (
 """Answers that must not be stored, and bodies too large to be read twice, which are idempotent by content."""
 
 
+_UPLOADS = (r"/api/v1/datasets/[^/]+/versions", r"/api/v1/feedback/files")
+"""Files of any format, read piece by piece."""
+
+
 def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastAPI:
     """The api on ``services``, with the same middleware in tests and in production."""
 
@@ -63,12 +68,14 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
             (r"/sign-(in|out)", _FORM_MAX_BYTES),
         ),
+        packed_paths=_UPLOADS,
         checks={"database": database_answers, "object_store": services.store.is_right},
         authentication=Middleware(
             AuthenticationMiddleware,
             authenticate=authenticator(services.sessions, services.lanes, services.settings.environment),
         ),
         inner_middleware=[
+            Middleware(JsonStructureMiddleware, except_paths=(*_UPLOADS, r"/api/v1/ledger/segments")),
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )

@@ -23,6 +23,7 @@ from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid
 from tidemill.web.database_problems import of_database
 from tidemill.web.problems import problem_response
+from tidemill.web.routing import target_of
 
 HEADER = "idempotency-key"
 _LONGEST_KEY = 255
@@ -128,7 +129,7 @@ def _caller(request: Request) -> str:
 
 
 def _fingerprint(request: Request, body: bytes) -> str:
-    parts = [request.url.path, request.url.query, hashlib.sha256(body).hexdigest()]
+    parts = [*target_of(request), hashlib.sha256(body).hexdigest()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from tidemill.api.figures import showing_figures
 from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.metrics import watch_pool
 from tidemill.deps import ApiServices
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others
 from tidemill.sandbox.confinement import protect_process
@@ -36,7 +36,7 @@ def build(settings: Settings) -> FastAPI:
         await engine.dispose()
 
     sessions, store = create_session_factory(engine), open_object_store(settings.object_store, registry)
-    identity.bind(store, sessions)
+    stores.bind(store, sessions)
     services = ApiServices(
         settings=settings,
         sessions=sessions,

@@ -8,6 +8,7 @@ from starlette.types import Scope as AsgiScope
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.kit.errors import Unauthenticated
+from tidemill.web.connections import caller_is_known
 
 _PRINCIPAL = "tidemill.principal"
 
@@ -32,6 +33,7 @@ class RequiredScope:
 def admit(scope: AsgiScope, principal: Principal) -> None:
     """Note whose request it is."""
     scope[_PRINCIPAL] = principal
+    caller_is_known(scope)
 
 
 def principal_of(scope: AsgiScope) -> Principal | None:

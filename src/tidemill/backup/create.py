@@ -41,6 +41,7 @@ from tidemill.backup.target import BackupTarget, found_file
 from tidemill.db import locks
 from tidemill.db.engine import create_session_factory
 from tidemill.db.locks import HeldLock
+from tidemill.features.stores import service as stores
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound, Unavailable
 
@@ -70,10 +71,12 @@ async def create_backup(stack: Stack, target: BackupTarget, keys: Keys, folder: 
     """Back the stack up; ``folder`` is empty scratch.
 
     Raises Conflict when a backup runs already or the target belongs to another environment, Unavailable when a store,
-    a database or the disk fails; then there is no new backup.
+    a database or the disk fails, or the store is not the database's; then there is no new backup.
     """
     with explained():
         async with stack.engine() as engine, _alone(engine) as lock:
+            # Of the mount point of a disk that is away it would be a backup of nothing, and thin out the good ones.
+            await stores.bind_if_known(stack.store, create_session_factory(engine))
             return await _create(_Backup(stack, target, keys, folder, _new_id(), say), engine, lock)
 
 

@@ -1,5 +1,6 @@
 """Dumps of PostgreSQL databases: `pg_dump`'s custom format, restored in one transaction."""
 
+import os
 from pathlib import Path
 
 from sqlalchemy import text
@@ -11,7 +12,6 @@ from tidemill.db.engine import conninfo
 from tidemill.settings.model import DatabaseSettings
 
 _DUMP_TIMEOUT_SECONDS = 6 * 3600
-_LIST_TIMEOUT_SECONDS = 300
 _REVISION = text("SELECT version_num FROM alembic_version LIMIT 1")
 _HAS_REVISION = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 
@@ -33,9 +33,9 @@ async def restore(database: DatabaseSettings, path: Path, programs: Path | None,
 
 
 async def check_readable(path: Path, programs: Path | None) -> None:
-    """Raises Unavailable unless `pg_restore` can read the dump's table of contents."""
+    """Raises Unavailable unless `pg_restore` can read the dump to its end."""
     program = client_program("pg_restore", programs)
-    await run_client(program, ["--list", str(path)], "", _LIST_TIMEOUT_SECONDS)
+    await run_client(program, [f"--file={os.devnull}", str(path)], "", _DUMP_TIMEOUT_SECONDS)
 
 
 async def revision_of(connection: AsyncConnection) -> str | None:

@@ -8,10 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidemill.kit.clock import utc_now
+from tidemill.kit.errors import Invalid
 
 _SPAN = timedelta(days=90)
 _MOST_RECENT = 5_000
@@ -44,6 +46,9 @@ class GoldenRow:
     prediction_id: str
     inputs: dict[str, Any]
     output: Any
+
+
+_ROW: TypeAdapter[GoldenRow] = TypeAdapter(GoldenRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,23 @@ def _line(row: Any) -> str:
 
 
 def read_sample(path: Path) -> Iterator[tuple[str, list[GoldenRow]]]:
-    """``model:number`` and the rows of each version and deployment; one group is in memory at a time."""
-    with path.open(encoding="utf-8") as lines:
-        rows = (GoldenRow(**json.loads(line)) for line in lines)
+    """``model:number`` and the rows of each version and deployment; one group is in memory at a time.
+
+    Raises Invalid, naming the line, for what is no sample.
+    """
+    with path.open("rb") as lines:
+        rows = (_row(line, number, path.name) for number, line in enumerate(lines, 1))
         for (_, model, number), group in groupby(rows, lambda r: (r.deployment, r.model_name, r.model_version)):
             yield f"{model}:{number}", list(group)
+
+
+def _row(line: bytes, number: int, name: str) -> GoldenRow:
+    """With the numbers of inputs and output as Python reads them, which is how answers are compared."""
+    try:
+        content = json.loads(line)
+        _ROW.validate_python(content)
+        return GoldenRow(**content)
+    except (ValueError, TypeError, RecursionError):
+        raise Invalid(
+            "backup_damaged", f"The golden predictions of the backup ({name}) are damaged at line {number}."
+        ) from None

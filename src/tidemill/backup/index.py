@@ -2,14 +2,21 @@
 
 import gzip
 import sqlite3
+import zlib
 from collections.abc import AsyncIterable, Iterable, Iterator
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from tidemill.adapters.object_store import StoreEntry
 from tidemill.backup.manifest import ObjectLine
 from tidemill.backup.references import NamedObject
+from tidemill.kit.errors import Invalid
 
 _AT_ONCE = 1000
+_MOST_LINE_BYTES = 64 * 2**10
+"""No key is as long as that."""
+_PRESENT = "INSERT OR REPLACE INTO present VALUES (?, ?)"
 _SCHEMA = """
     CREATE TABLE lines (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, line TEXT NOT NULL);
     CREATE INDEX lines_sha256 ON lines (sha256);
@@ -31,22 +38,25 @@ class ObjectIndex:
 
     def add_lines(self, lines: Iterable[ObjectLine]) -> None:
         rows = ((line.key, line.sha256, line.model_dump_json()) for line in lines)
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
-        self._db.execute("COMMIT")
+        self._insert("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
 
     async def add_present(self, entries: AsyncIterable[StoreEntry]) -> None:
         batch: list[tuple[str, int]] = []
         async for entry in entries:
             batch.append((entry.key, entry.size_bytes))
             if len(batch) >= _AT_ONCE:
-                self._insert_present(batch)
+                self._insert(_PRESENT, batch)
                 batch = []
-        self._insert_present(batch)
+        self._insert(_PRESENT, batch)
 
-    def _insert_present(self, batch: list[tuple[str, int]]) -> None:
+    def _insert(self, statement: str, rows: Iterable[tuple[str | int, ...]]) -> None:
+        """All rows or, when reading them fails, none."""
         self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO present VALUES (?, ?)", batch)
+        try:
+            self._db.executemany(statement, rows)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
         self._db.execute("COMMIT")
 
     async def add_named(self, named: AsyncIterable[NamedObject]) -> None:
@@ -77,9 +87,7 @@ class ObjectIndex:
         return None if row is None else NamedObject(*row)
 
     def add_kept(self, keys: Iterable[str]) -> None:
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((key,) for key in keys))
-        self._db.execute("COMMIT")
+        self._insert("INSERT OR IGNORE INTO kept VALUES (?)", ((key,) for key in keys))
 
     def is_kept(self, key: str) -> bool:
         return self._db.execute("SELECT 1 FROM kept WHERE key = ?", (key,)).fetchone() is not None
@@ -98,6 +106,14 @@ class ObjectIndex:
 
 
 def read_lines(path: Path) -> Iterator[ObjectLine]:
-    """Of a list of objects as a backup keeps it."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        yield from (ObjectLine.model_validate_json(line) for line in lines)
+    """Of a list of objects as a backup keeps it. Raises Invalid, naming the line, for what is none."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") as stream:
+            while line := stream.readline(_MOST_LINE_BYTES + 1):
+                number += 1
+                yield ObjectLine.model_validate_json(line)
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValidationError):
+        raise Invalid(
+            "backup_damaged", f"The list of objects of the backup ({path.name}) is damaged after line {number}."
+        ) from None

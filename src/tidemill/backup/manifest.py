@@ -1,9 +1,9 @@
 """What a backup is: a manifest, written last, that names everything with its SHA-256."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tidemill.kit.errors import Invalid
 from tidemill.kit.hashing import sha256_of_json
@@ -12,6 +12,7 @@ FORMAT = 1
 MAX_MISSING_NAMED = 1000
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Bytes = Annotated[int, Field(ge=0)]
+_Version = Annotated[str, Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}")]
 _FileName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.]*$")]
 """No way out of the folder that it is put into: whoever can write to the target can write a manifest."""
 
@@ -53,7 +54,7 @@ class Versions(Record):
     """Of what made the backup."""
 
     tidemill: str
-    mlflow: str
+    mlflow: _Version
     postgresql: str
 
 
@@ -91,6 +92,13 @@ class Manifest(Record):
     """Objects that rows named and that the store had lost already; the first thousand."""
     missing_count: int
 
+    @model_validator(mode="after")
+    def _has_each_file_once(self) -> Self:
+        names = [file.name for file in self.files]
+        if sorted(dump.name for dump in self.databases) != ["mlflow", "tidemill"] or len(set(names)) != len(names):
+            raise ValueError("a backup has one dump of each database, and files of different names")
+        return self
+
     @property
     def size_bytes(self) -> int:
         """Of all it names, unencrypted."""
@@ -120,6 +128,15 @@ class _Sealed(Record):
     sha256: _Sha256
 
 
+class _OfAnyFormat(BaseModel):
+    """What a manifest of whatever format has."""
+
+    class Head(BaseModel):
+        format: int
+
+    manifest: Head
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     sha256 = sha256_of_json(manifest.model_dump(mode="json"))
     return _Sealed(manifest=manifest, sha256=sha256).model_dump_json(indent=2).encode()
@@ -130,9 +147,24 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         sealed = _Sealed.model_validate_json(data)
     except ValueError:
-        raise Invalid("manifest_damaged", "The manifest is damaged, or of a newer format.") from None
+        if _format_of(data) in (FORMAT, None):
+            raise Invalid("manifest_damaged", "The manifest is damaged.") from None
+        raise _unknown_format() from None
     if sealed.manifest.format != FORMAT:
-        raise Invalid("manifest_format_unknown", "The manifest is of a format that this version does not read.")
+        raise _unknown_format()
     if sha256_of_json(sealed.manifest.model_dump(mode="json")) != sealed.sha256:
         raise Invalid("manifest_damaged", "The manifest does not have the SHA-256 that it names.")
     return sealed.manifest
+
+
+def _format_of(data: bytes) -> int | None:
+    try:
+        return _OfAnyFormat.model_validate_json(data).manifest.format
+    except ValueError:
+        return None
+
+
+def _unknown_format() -> Invalid:
+    return Invalid(
+        "manifest_format_unknown", "The manifest is of a format that this version does not read: use a newer Tidemill."
+    )

@@ -28,11 +28,12 @@ from tidemill.backup.sealing import Keys, sha256_and_size
 from tidemill.backup.side_by_side import SideBySide, batches
 from tidemill.backup.stack import Stack, as_role, opened
 from tidemill.backup.target import BackupTarget, found_file, found_object
+from tidemill.backup.verify import require_whole
 from tidemill.db.engine import create_session_factory
 from tidemill.db.migrate import alembic_config, migrate
 from tidemill.db.tables.keys import ApiKey
 from tidemill.db.tables.sessions import Session
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, Refused, Unavailable
 from tidemill.kit.ids import uuid7
@@ -63,7 +64,9 @@ class Restore:
     say: Say
 
     async def run(self, replace: bool) -> Restored:
-        """Restore everything. With ``replace`` what the databases hold is lost and other objects stay beside.
+        """Restore everything, once every byte of the backup was read and is whole.
+
+        With ``replace`` what the databases hold is lost and other objects stay beside.
 
         Raises Refused for a stack that is not empty or in use, a backup that is newer or cannot be decrypted; Invalid
         for a damaged one; Unavailable when a store or database fails. After a failure it can be run again.
@@ -81,6 +84,7 @@ class Restore:
             await open_things.enter_async_context(one_at_a_time(engine))
             listed = await self._fetch_list()
             await self._refuse_unless_free([tidemill, mlflow], listed, replace)
+            await self._require_whole()
             return await self._restore(tidemill, mlflow, listed, migrates)
 
     async def _restore(
@@ -99,7 +103,7 @@ class Restore:
             await _upgrade_mlflow(as_role(self.stack.mlflow, mlflow.owner))
         await self._end_foreign_access(as_role(self.stack.tidemill, tidemill.owner))
         async with self.stack.engine() as engine:
-            await identity.renew(create_session_factory(engine), self.stack.store)
+            await stores.renew(create_session_factory(engine), self.stack.store)
         for database in (mlflow, tidemill):
             await database.unmark()
         return Restored(count, size_bytes, migrates)
@@ -118,6 +122,14 @@ class Restore:
         await self.target.fetch(found_file(self.manifest, self.manifest.objects.list), path, _NO_KEYS)
         return path
 
+    async def _require_whole(self) -> None:
+        """Before anything is changed: half a backup in the place of a stack helps nobody."""
+        self.say("verifying the backup")
+        folder = self.folder / "verifying"
+        folder.mkdir()
+        programs = self.stack.settings.backup.programs_dir
+        await require_whole(self.target, self.manifest, self.keys, programs, folder)
+
     async def _refuse_unless_free(self, databases: Sequence[RestoreDatabase], listed: Path, replace: bool) -> None:
         for database in databases:
             if others := await database.others():
@@ -132,10 +144,14 @@ class Restore:
                     f"The database of {database.name} is not empty: {table} has rows. --replace restores all the same.",
                 )
         if not replace:
-            await self._refuse_foreign_objects(listed)
+            await self._refuse_foreign_objects(listed, under_way=await databases[0].is_marked())
 
-    async def _refuse_foreign_objects(self, listed: Path) -> None:
-        """Objects of this very backup may lie there: of a restore that broke off, or since the bucket outlived."""
+    async def _refuse_foreign_objects(self, listed: Path, under_way: bool) -> None:
+        """Objects of this very backup may lie there: of a restore that broke off, or since the bucket outlived.
+
+        A store without any of them that is marked is another platform's, which has not stored anything yet.
+        """
+        holds_some = False
         index = ObjectIndex(self.folder / "listed.sqlite")
         try:
             index.add_kept(line.key for line in read_lines(listed))
@@ -145,8 +161,17 @@ class Restore:
                         "store_not_empty",
                         "The object store holds objects that the backup does not know. --replace restores beside them.",
                     )
+                holds_some = holds_some or not entry.key.startswith(PASSING)
+            if not holds_some and not under_way and await self._is_marked_by_another():
+                raise Refused("store_marked", "The object store is another platform's. --replace takes it from that.")
         finally:
             index.close()
+
+    async def _is_marked_by_another(self) -> bool:
+        mark = await self.stack.store.mark()
+        async with self.stack.engine() as engine:
+            known = await stores.known_identity(create_session_factory(engine))
+        return mark not in (None, known)
 
     async def _objects(self, listed: Path) -> tuple[int, int]:
         present = ObjectIndex(self.folder / "present.sqlite")

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store, overlap
@@ -20,6 +21,7 @@ LATEST = "latest"
 BACKUPS = "backups/"
 OBJECTS = "objects/"
 _MANIFEST = "manifest.json"
+_MOST_MANIFEST_BYTES = 16 * 2**20
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _OBJECT_KEY = re.compile(OBJECTS + r"[0-9a-f]{2}/[0-9a-f]{64}")
 
@@ -56,12 +58,15 @@ class BackupTarget:
 
     async def manifest(self, backup_id: str) -> Manifest:
         """Raises NotFound, and Invalid when it is damaged."""
+        key = file_key(backup_id, _MANIFEST)
+        if await self.store.size(key) > _MOST_MANIFEST_BYTES:
+            raise Invalid("manifest_damaged", f"{key}: The manifest is larger than any.")
         try:
-            manifest = decode_manifest(await self.store.get(file_key(backup_id, _MANIFEST)))
+            manifest = decode_manifest(await self.store.get(key))
         except Invalid as error:
-            raise Invalid(error.code, f"Backup {backup_id}: {error.detail}") from None
+            raise Invalid(error.code, f"{key}: {error.detail}") from None
         if manifest.id != backup_id:
-            raise Invalid("manifest_damaged", "The manifest is that of another backup.")
+            raise Invalid("manifest_damaged", f"{key}: The manifest is that of another backup.")
         return manifest
 
     async def write_manifest(self, manifest: Manifest) -> None:
@@ -88,20 +93,28 @@ class BackupTarget:
         )
 
     async def fetch(self, found: Found, path: Path, keys: Keys) -> None:
-        """Bring a stored file to ``path``, unsealed and with the hashes it must have. Raises NotFound or Invalid."""
+        """Bring a stored file to ``path``, unsealed and with the hashes it must have.
+
+        Raises NotFound or Invalid naming it, and leaves nothing at ``path`` then.
+        """
         stored = path.with_name(path.name + ".stored")
         try:
             await self.store.download(found.key, stored)
-            await _expect(stored, found.stored_sha256, found.key)
+            await _expect(stored, found.stored_sha256)
             await asyncio.to_thread(keys.unseal, stored, path, found.recipient)
-            await _expect(path, found.sha256, found.key)
+            await _expect(path, found.sha256)
+        except (NotFound, Invalid) as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, NotFound):
+                raise NotFound("backup_file_missing", f"{found.key} of the backup is missing.") from None
+            raise Invalid(error.code, f"{found.key}: {error.detail}") from None
         finally:
             stored.unlink(missing_ok=True)
 
     async def files(self) -> AsyncIterator[StoreEntry]:
         """What belongs to single backups, whole or broken off; nothing that somebody else put beside them."""
         async for entry in self.store.entries(BACKUPS):
-            if entry.key.count("/") == 2 and _ID.fullmatch(backup_of(entry.key)):
+            if entry.key.count("/") == 2 and _is_id(backup_of(entry.key)):
                 yield entry
 
     async def objects(self) -> AsyncIterator[StoreEntry]:
@@ -109,6 +122,15 @@ class BackupTarget:
         async for entry in self.store.entries(OBJECTS):
             if _OBJECT_KEY.fullmatch(entry.key):
                 yield entry
+
+
+def _is_id(text: str) -> bool:
+    """The first part of an id is a moment, by which backups are sorted and thinned out."""
+    try:
+        datetime.strptime(text.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return _ID.fullmatch(text) is not None
 
 
 def file_key(backup_id: str, name: str) -> str:
@@ -150,6 +172,6 @@ def open_target(settings: BackupSettings) -> BackupTarget:
     return BackupTarget(open_object_store(settings))
 
 
-async def _expect(path: Path, sha256: str, key: str) -> None:
+async def _expect(path: Path, sha256: str) -> None:
     if (await asyncio.to_thread(sha256_and_size, path))[0] != sha256:
-        raise Invalid("backup_damaged", f"{key} does not have the SHA-256 that the manifest names.")
+        raise Invalid("backup_damaged", "It does not have the SHA-256 that the manifest names.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,6 +24,8 @@ M = TypeVar("M", bound=BaseModel)
 KEY_FILE = "admin.key"
 ADDRESSES_FILE = "addresses.json"
 _MAX_PROBLEMS_SHOWN = 100
+_KEY = re.compile(r"tm_[0-9A-Za-z_]{1,128}")
+"""What every API key looks like; whether it is one, the api knows."""
 _WITHOUT_FILES = "ask for a key of your own and set TIDEMILL_API_KEY and TIDEMILL_URL"
 
 
@@ -150,7 +153,15 @@ def _addresses() -> dict[str, str]:
 
 def _key_of_data_dir() -> str | None:
     text = _read(state.data_dir / KEY_FILE)
-    return text.strip() if text else None
+    if text is None:
+        return None
+    if not _KEY.fullmatch(text.strip()):
+        raise Invalid(
+            "key_file_damaged",
+            f"{state.data_dir / KEY_FILE} holds no API key: set TIDEMILL_API_KEY; the next `tidemill up` keeps that "
+            "file aside and makes a new key.",
+        )
+    return text.strip()
 
 
 def _read(file: Path) -> str | None:

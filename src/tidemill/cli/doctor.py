@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from urllib.parse import urlsplit
 
 import typer
@@ -16,6 +17,7 @@ from tidemill.cli.context import KEY_FILE, client, make_table, show, state
 from tidemill.client import Tidemill
 from tidemill.kit.errors import Forbidden, TidemillError
 from tidemill.kit.exit_codes import FAILURE
+from tidemill.kit.own_files import QUARANTINE
 from tidemill.schemas.health import CheckResult, HealthChecks
 from tidemill.settings.sources import load_settings
 
@@ -25,6 +27,7 @@ _ANSWER_TIMEOUT_SECONDS = 15
 """Longer than the api gives each of its checks; a part that is frozen must not hold the others up."""
 _SKEW_SECONDS = 5
 _RENEW_DAYS = 21
+_MOST_NAMES = 10
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
@@ -41,6 +44,7 @@ def doctor() -> None:
 def _all_checks() -> Iterator[CheckResult]:
     yield _settings()
     yield from _key_files()
+    yield from _set_aside()
     try:
         tidemill = client(_ANSWER_TIMEOUT_SECONDS)
     except TidemillError as error:
@@ -69,6 +73,21 @@ def _key_files() -> Iterator[CheckResult]:
         yield _problem("key files", f"Others may read {names}.", f"chmod 600 {names}")
     elif found:
         yield _ok("key files", "Only their owner can read them.")
+
+
+def _set_aside() -> Iterator[CheckResult]:
+    """What `tidemill up` found damaged or foreign in the data directory of this machine, and kept."""
+    folder = state.data_dir / QUARANTINE
+    try:
+        names = [file.name for file in islice(folder.iterdir(), _MOST_NAMES + 1)] if folder.is_dir() else []
+    except OSError as error:
+        yield _warning("set aside", f"{folder} cannot be read ({error.strerror}).", "Look at its owner and mode.")
+        return
+    if names:
+        more = ", and more" if len(names) > _MOST_NAMES else ""
+        found = f"{folder} keeps {', '.join(sorted(names)[:_MOST_NAMES])}{more}: damaged or foreign, and made anew."
+        advice = "Look at it, revoke keys that leaked or are not used (`tidemill key list`), then remove it."
+        yield _warning("set aside", found, advice)
 
 
 def _api(tidemill: Tidemill) -> Iterator[CheckResult]:

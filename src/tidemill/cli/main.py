@@ -1,10 +1,12 @@
 """The `tidemill` command."""
 
+import contextlib
 import copy
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -118,16 +120,34 @@ def main() -> None:
     try:
         command_line()()
     except TidemillError as error:
-        report(error)
-        sys.exit(exit_code_of(error))
+        _end(error)
     except ValidationError as error:
-        found = _of_validation(error)
-        report(found)
-        sys.exit(exit_code_of(found))
+        _end(_of_validation(error))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
+        _forget(sys.stdout)
         sys.exit(0)
+    except OSError as error:
+        _forget(sys.stdout)
+        _end(Unavailable("file_unusable", f"A file or the output cannot be used: {error.strerror or 'unknown error'}."))
+
+
+def _end(error: TidemillError) -> NoReturn:
+    """Say it, if anybody can be told, and exit with its code."""
+    try:
+        report(error)
+    except OSError:
+        _forget(sys.stderr)
+    sys.exit(exit_code_of(error))
+
+
+def _forget(stream: TextIO | None) -> None:
+    """What still waits to be written goes nowhere: Python would fail on it when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.kit.errors import DeadlineExceeded, Invalid, TidemillError, Unavailable
 from tidemill.schemas.deployments import Deployment, DeploymentEvent, DeploymentStatus
 
@@ -19,12 +19,12 @@ class Deployments:
 
     def apply(self, name: str, model: str) -> Deployment:
         """Serve ``model`` (``name@alias``, ``name:3`` or ``name``) under ``name``; the same again changes nothing."""
-        answer = self._transport.request("PUT", f"/api/v1/deployments/{name}", json={"model": model})
+        answer = self._transport.request("PUT", f"/api/v1/deployments/{segment(name)}", json={"model": model})
         return Deployment.model_validate(answer)
 
     def get(self, name: str) -> Deployment:
         """What the deployment serves now, and its signature."""
-        return Deployment.model_validate(self._transport.request("GET", f"/api/v1/deployments/{name}"))
+        return Deployment.model_validate(self._transport.request("GET", f"/api/v1/deployments/{segment(name)}"))
 
     def list(self) -> Iterator[Deployment]:
         """All deployments by name, page by page."""
@@ -32,15 +32,16 @@ class Deployments:
 
     def status(self, name: str) -> DeploymentStatus:
         """Where the deployment stands on each model server."""
-        return DeploymentStatus.model_validate(self._transport.request("GET", f"/api/v1/deployments/{name}/status"))
+        path = f"/api/v1/deployments/{segment(name)}/status"
+        return DeploymentStatus.model_validate(self._transport.request("GET", path))
 
     def history(self, name: str) -> Iterator[DeploymentEvent]:
         """Its changes, newest first."""
-        return iterate(self._transport, f"/api/v1/deployments/{name}/history", DeploymentEvent)
+        return iterate(self._transport, f"/api/v1/deployments/{segment(name)}/history", DeploymentEvent)
 
     def delete(self, name: str) -> None:
         """Stop serving under this name. Its predictions and its history stay."""
-        self._transport.request("DELETE", f"/api/v1/deployments/{name}")
+        self._transport.request("DELETE", f"/api/v1/deployments/{segment(name)}")
 
     def wait(
         self, name: str, timeout_seconds: float = 120, on_status: Callable[[DeploymentStatus], None] | None = None

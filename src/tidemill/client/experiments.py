@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tidemill.client.jobs import Jobs, OnEvent
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.schemas.experiments import (
     Leaderboard,
     Task,
@@ -84,7 +84,7 @@ class Experiments:
 
     def get(self, run_id: str) -> TrainingRunDetail:
         """A run with its report once it has succeeded. Raises NotFound."""
-        return TrainingRunDetail.model_validate(self._transport.request("GET", f"{_RUNS}/{run_id}"))
+        return TrainingRunDetail.model_validate(self._transport.request("GET", f"{_RUNS}/{segment(run_id)}"))
 
     def list(self, name: str | None = None, dataset: str | None = None) -> Iterator[TrainingRun]:
         """Runs, newest first, page by page."""
@@ -95,7 +95,7 @@ class Experiments:
     ) -> Leaderboard:
         """Finished runs of an experiment, best first by any metric. Raises NotFound."""
         params = {"sort": sort, "page_size": page_size, "page_token": page_token}
-        path = f"/api/v1/experiments/{name}/leaderboard"
+        path = f"/api/v1/experiments/{segment(name)}/leaderboard"
         return Leaderboard.model_validate(self._transport.request("GET", path, params=params))
 
     def download_figures(self, run: TrainingRunDetail, folder: Path) -> "Sequence[Path]":

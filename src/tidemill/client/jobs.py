@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.kit.errors import DeadlineExceeded, TidemillError, Unavailable, from_record
 from tidemill.schemas.jobs import FINAL_STATES, Job, JobEvent, JobLogLine, JobLogs, JobProgress, JobState
 
@@ -29,7 +29,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises NotFound."""
-        return Job.model_validate(self._transport.request("GET", f"/api/v1/jobs/{job_id}"))
+        return Job.model_validate(self._transport.request("GET", f"/api/v1/jobs/{segment(job_id)}"))
 
     def list(
         self, status: JobState | None = None, kind: str | None = None, subject: str | None = None
@@ -40,13 +40,14 @@ class Jobs:
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job, ask a running one to end. Raises NotFound, or Conflict if it has ended already."""
-        return Job.model_validate(self._transport.request("POST", f"/api/v1/jobs/{job_id}:cancel"))
+        return Job.model_validate(self._transport.request("POST", f"/api/v1/jobs/{segment(job_id)}:cancel"))
 
     def logs(self, job_id: str, after: int = 0) -> Iterator[JobLogLine]:
         """The lines written so far, oldest first, from after the line ``after``."""
         while True:
             params = {"after": after, "limit": _LINES_PER_REQUEST}
-            page = JobLogs.model_validate(self._transport.request("GET", f"/api/v1/jobs/{job_id}/logs", params=params))
+            path = f"/api/v1/jobs/{segment(job_id)}/logs"
+            page = JobLogs.model_validate(self._transport.request("GET", path, params=params))
             yield from page.items
             if len(page.items) < _LINES_PER_REQUEST:
                 return
@@ -93,7 +94,7 @@ class Jobs:
         left = _SILENCE_TIMEOUT_SECONDS if deadline is None else deadline - time.monotonic()
         with self._transport.stream(
             "GET",
-            f"/api/v1/jobs/{job_id}/events",
+            f"/api/v1/jobs/{segment(job_id)}/events",
             headers={"Last-Event-ID": str(after)},
             read_timeout_seconds=max(0.1, min(left, _SILENCE_TIMEOUT_SECONDS)),
         ) as response:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.schemas.keys import Key, KeyCreated
 
 
@@ -25,4 +25,4 @@ class Keys:
 
     def revoke(self, key_id: str) -> Key:
         """Refuse the key from now on. Raises Conflict if it was revoked before."""
-        return Key.model_validate(self._transport.request("POST", f"/api/v1/keys/{key_id}:revoke"))
+        return Key.model_validate(self._transport.request("POST", f"/api/v1/keys/{segment(key_id)}:revoke"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from tidemill.client.jobs import Jobs
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.kit.errors import NotFound
 from tidemill.schemas.registry import (
     AliasEvent,
@@ -38,26 +38,26 @@ class Models:
 
     def get(self, name: str) -> ModelSummary:
         """One model with its aliases and champion. Raises NotFound."""
-        return ModelSummary.model_validate(self._call("GET", name))
+        return ModelSummary.model_validate(self._call("GET", segment(name)))
 
     def versions(self, name: str) -> Iterator[ModelVersion]:
         """Versions, newest first, without deleted ones."""
-        return iterate(self._transport, f"{_ROOT}/{name}/versions", ModelVersion)
+        return iterate(self._transport, f"{_ROOT}/{segment(name)}/versions", ModelVersion)
 
     def version(self, name: str, number: int) -> ModelVersion:
         """One version, a deleted one too. Raises NotFound for a number that never was."""
-        return ModelVersion.model_validate(self._call("GET", f"{name}/versions/{number}"))
+        return ModelVersion.model_validate(self._call("GET", f"{segment(name)}/versions/{number}"))
 
     def delete_version(self, name: str, number: int) -> ModelVersion:
         """Delete a version. Raises Conflict while an alias or a deployment points to it."""
-        return ModelVersion.model_validate(self._call("DELETE", f"{name}/versions/{number}"))
+        return ModelVersion.model_validate(self._call("DELETE", f"{segment(name)}/versions/{number}"))
 
     def request_promotion(
         self, name: str, version: int, *, force: bool = False, reason: str | None = None
     ) -> Promotion:
         """Ask for a promotion: done at once, or ``deciding`` in the job ``job_id``. Raises Refused, Conflict."""
         body = {"version": version, "force": force, "reason": reason}
-        return Promotion.model_validate(self._call("POST", f"{name}:promote", json=body))
+        return Promotion.model_validate(self._call("POST", f"{segment(name)}:promote", json=body))
 
     def promote(
         self, name: str, version: int, *, force: bool = False, reason: str | None = None,
@@ -84,44 +84,44 @@ class Models:
 
     def rollback(self, name: str, reason: str | None = None) -> AliasEvent:
         """Make the champion before the present one champion again; twice goes back two. Raises Conflict."""
-        return AliasEvent.model_validate(self._call("POST", f"{name}:rollback", json={"reason": reason}))
+        return AliasEvent.model_validate(self._call("POST", f"{segment(name)}:rollback", json={"reason": reason}))
 
     def history(self, name: str, alias: str | None = None) -> Iterator[AliasEvent]:
         """Every move of an alias, newest first."""
-        return iterate(self._transport, f"{_ROOT}/{name}/history", AliasEvent, {"alias": alias})
+        return iterate(self._transport, f"{_ROOT}/{segment(name)}/history", AliasEvent, {"alias": alias})
 
     def aliases(self, name: str, at: datetime | None = None) -> AliasState:
         """Where the aliases point, or pointed at the moment ``at`` (aware)."""
         params = {"at": at.isoformat() if at else None}
-        return AliasState.model_validate(self._call("GET", f"{name}/aliases", params=params))
+        return AliasState.model_validate(self._call("GET", f"{segment(name)}/aliases", params=params))
 
     def set_alias(self, name: str, alias: str, version: int, reason: str | None = None) -> AliasEvent:
         """Point an alias other than ``champion`` at a version."""
         body = {"version": version, "reason": reason}
-        return AliasEvent.model_validate(self._call("PUT", f"{name}/aliases/{alias}", json=body))
+        return AliasEvent.model_validate(self._call("PUT", f"{segment(name)}/aliases/{segment(alias)}", json=body))
 
     def delete_alias(self, name: str, alias: str) -> AliasEvent:
         """Remove an alias other than ``champion``."""
-        return AliasEvent.model_validate(self._call("DELETE", f"{name}/aliases/{alias}"))
+        return AliasEvent.model_validate(self._call("DELETE", f"{segment(name)}/aliases/{segment(alias)}"))
 
     def decisions(self, name: str, version: int | None = None) -> Iterator[GateDecision]:
         """What the gate decided, newest first."""
-        return iterate(self._transport, f"{_ROOT}/{name}/decisions", GateDecision, {"version": version})
+        return iterate(self._transport, f"{_ROOT}/{segment(name)}/decisions", GateDecision, {"version": version})
 
     def policy(self, name: str) -> Policy:
         """The gate's policy for this model."""
-        return Policy.model_validate(self._call("GET", f"{name}/policy"))
+        return Policy.model_validate(self._call("GET", f"{segment(name)}/policy"))
 
     def set_policy(self, name: str, policy: GatePolicy, revision: int | None = None) -> Policy:
         """Replace the policy; with ``revision`` only if it is still that one (else PreconditionFailed)."""
         headers = {} if revision is None else {"If-Match": f'"{revision}"'}
-        answer = self._call("PUT", f"{name}/policy", json=policy.model_dump(mode="json"), headers=headers)
+        answer = self._call("PUT", f"{segment(name)}/policy", json=policy.model_dump(mode="json"), headers=headers)
         return Policy.model_validate(answer)
 
     def request_comparison(self, name: str, version: int, other: int, other_model: str | None = None) -> JobStarted:
         """Start comparing two versions on the same holdout rows; the job's result is a VersionComparison."""
         body = {"version": version, "other": other, "other_model": other_model}
-        return JobStarted.model_validate(self._call("POST", f"{name}:compare", json=body))
+        return JobStarted.model_validate(self._call("POST", f"{segment(name)}:compare", json=body))
 
     def compare(
         self, name: str, version: int, other: int, other_model: str | None = None, timeout_seconds: float | None = None
@@ -133,7 +133,7 @@ class Models:
     def request_registration(self, name: str, request: ImportModel) -> JobStarted:
         """Start registering a model that MLflow holds; the job's result has its ``number``."""
         body = request.model_dump(mode="json")
-        return JobStarted.model_validate(self._call("POST", f"{name}/versions:import", json=body))
+        return JobStarted.model_validate(self._call("POST", f"{segment(name)}/versions:import", json=body))
 
     def register(self, name: str, request: ImportModel, timeout_seconds: float | None = None) -> ModelVersion:
         """Register a model that MLflow holds as the next version, and wait for it."""

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tidemill.client.jobs import Jobs
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.schemas.jobs import Job
 from tidemill.schemas.monitoring import Report, ReportSummary
 
@@ -52,7 +52,7 @@ class Monitoring:
 
     def get_report(self, report_id: str) -> Report:
         """A finished report. Raises NotFound while its job runs."""
-        return Report.model_validate(self._transport.request("GET", f"{_PATH}/{report_id}"))
+        return Report.model_validate(self._transport.request("GET", f"{_PATH}/{segment(report_id)}"))
 
     def list_reports(self, deployment: str | None = None) -> Iterator[ReportSummary]:
         """Finished reports, newest first, page by page."""

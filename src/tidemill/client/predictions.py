@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.client.pages import iterate
-from tidemill.client.transport import Transport
+from tidemill.client.transport import Transport, segment
 from tidemill.schemas.predictions import Prediction, PredictReply
 
 
@@ -31,12 +31,13 @@ class Predictions:
         body: dict[str, Any] = {"inputs": [dict(row) for row in rows]}
         if params is not None:
             body["params"] = dict(params)
-        answer = self._model_server.request("POST", f"/api/v1/deployments/{deployment}/predict", json=body)
+        answer = self._model_server.request("POST", f"/api/v1/deployments/{segment(deployment)}/predict", json=body)
         return PredictReply.model_validate(answer)
 
     def get(self, prediction_id: str) -> Prediction:
         """One row of the ledger. NotFound also in the second or so until it arrives there."""
-        return Prediction.model_validate(self._transport.request("GET", f"/api/v1/predictions/{prediction_id}"))
+        path = f"/api/v1/predictions/{segment(prediction_id)}"
+        return Prediction.model_validate(self._transport.request("GET", path))
 
     def list(
         self,

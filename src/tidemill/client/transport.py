@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from json import dumps
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -101,6 +102,8 @@ class Transport:
                     response.read()
                 raise_for_problem(response)
                 yield response
+        except httpx.InvalidURL:
+            raise errors.Invalid("text_invalid", "The request holds a text that cannot be sent.") from None
         except httpx.TransportError as error:
             raise self._away(error) from error
 
@@ -108,6 +111,16 @@ class Transport:
         if isinstance(error, httpx.TimeoutException):
             return errors.DeadlineExceeded("server_timeout", f"{self.url} did not answer in time.")
         return errors.Unavailable("server_unavailable", f"{self.url} cannot be reached. Is Tidemill up?")
+
+
+def segment(text: str) -> str:
+    """``text`` as one part of a path. Raises NotFound for what would lead to another path, and so names nothing."""
+    if text in ("", ".", "..") or "/" in text:
+        raise errors.NotFound("name_invalid", "There is nothing of this name, which is no part of a path.")
+    try:
+        return quote(text, safe="@")
+    except UnicodeError:
+        raise errors.Invalid("text_invalid", "The request holds a text that cannot be sent.") from None
 
 
 def _with_content(options: Mapping[str, Any]) -> dict[str, Any]:

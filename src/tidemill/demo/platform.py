@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tidemill.kit.errors import Unavailable
-from tidemill.kit.own_files import open_own
+from tidemill.kit.errors import NotFound, Unavailable
+from tidemill.kit.own_files import open_own, read_own
 from tidemill.platform.layout import Layout
 
 _PORTS = {"--api-port": 8000, "--model-server-port": 8001, "--worker-port": 8002, "--mlflow-port": 5000}
@@ -49,7 +49,11 @@ def running_platform(data_dir: Path, console: Console, keep: bool) -> Iterator[R
 
 
 def _addresses(data_dir: Path) -> dict[str, str]:
-    return dict(json.loads(Layout(data_dir).addresses.read_text()))
+    file = Layout(data_dir).addresses
+    try:
+        return {name: str(address) for name, address in json.loads(read_own(file)).items()}
+    except (ValueError, AttributeError, NotFound):
+        raise Unavailable("addresses_damaged", f"{file} is missing or damaged; start the platform anew.") from None
 
 
 def _start(data_dir: Path, console: Console) -> subprocess.Popen[bytes]:

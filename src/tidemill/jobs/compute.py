@@ -106,7 +106,7 @@ class ComputeChild:
 
     async def _start(self, theirs: socket.socket, printing: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *command(self._policy(), _MODULE, [str(theirs.fileno())]),
+            *command(self._policy(), _MODULE, theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
             # A pipe of ours: asyncio's own would have us wait for everything that the child left running.
             stdout=printing,
@@ -190,7 +190,7 @@ class ComputeChild:
 
     async def _guard(self, process: asyncio.subprocess.Process) -> None:
         folders = (self._order.directory, *self._order.reach.write)
-        bounds = Bounds(self._settings.memory_limit_bytes, self._disk_limit(), folders)
+        bounds = Bounds.of(self._settings.memory_limit_bytes, self._settings.disk_limit_bytes, folders)
         while True:
             found = await asyncio.to_thread(excess, process.pid, bounds)
             if found is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.adapters.store_mark import AWAY
 from tidemill.db.tables.jobs import Job
 from tidemill.jobs import lifecycle, queries
 from tidemill.jobs.compute import DIED_CODE
@@ -19,6 +20,7 @@ from tidemill.settings.model import WorkerSettings
 
 TIMEOUT_CODE = "job_timeout"
 _LONGEST_WAIT_SECONDS = 300
+_MOST_DOUBLINGS = 30
 _JITTER = 0.1
 
 
@@ -51,8 +53,14 @@ def may_pass(error: TidemillError) -> bool:
 
 def backoff_seconds(earlier: int, first_wait_seconds: float) -> float:
     """Doubled for each earlier wait, at most five minutes, spread a little so that many jobs do not return as one."""
-    wait = min(first_wait_seconds * 2.0**earlier, _LONGEST_WAIT_SECONDS)
+    wait = min(first_wait_seconds * 2.0 ** min(earlier, _MOST_DOUBLINGS), _LONGEST_WAIT_SECONDS)
     return wait * (1 + _JITTER * random.random())  # noqa: S311 - no secret
+
+
+def waits_for_store(job: Job, error: TidemillError, settings: WorkerSettings) -> bool:
+    """Whether the job is tried again because the object store is away, is not ours or refuses us."""
+    patience = timedelta(hours=settings.store_patience_hours)
+    return may_pass(error) and error.code in AWAY and utc_now() - job.created_at < patience
 
 
 async def record(
@@ -81,13 +89,16 @@ async def _record_failure(session: AsyncSession, job: Job, error: TidemillError,
     if error.code == DIED_CODE:
         # The child was killed from outside or crashed: the next attempt may well kill it, or the machine, again.
         again, earlier = lifecycle.may_lose_another(job, settings.max_attempts), lifecycle.losses(job) - 1
+    elif waits_for_store(job, error, settings):
+        # An operator's matter, such as a disk that is not mounted: it costs the job none of its attempts.
+        again, earlier = True, job.attempt - 1
+        job.graceful_returns += 1
     else:
         again, earlier = may_pass(error) and lifecycle.may_retry(job, settings.max_retries), job.retries
+        job.retries += again
     if not again:
         await lifecycle.fail(session, job, to_record(error))
         return
-    if error.code != DIED_CODE:
-        job.retries += 1
     job.error = to_record(error)
     wait = backoff_seconds(earlier, settings.retry_backoff_seconds)
     await lifecycle.requeue(session, job, utc_now() + timedelta(seconds=wait))

@@ -13,6 +13,7 @@ from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from tidemill.adapters.store_mark import AWAY, FOREIGN
 from tidemill.db.engine import transaction
 from tidemill.jobs import queries
 from tidemill.jobs.context import RunContext
@@ -24,7 +25,7 @@ from tidemill.jobs.metrics import JobMetrics
 from tidemill.jobs.outcome import Failed, Outcome, Stopped, Succeeded, record, timed_out
 from tidemill.jobs.run import Assignment, Run, StaleRun, StopReason
 from tidemill.jobs.scratch import ScratchSpace
-from tidemill.kit.errors import Invalid, Unavailable
+from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 from tidemill.kit.logging import request_id_bound
 from tidemill.kit.tasks import end_tasks
 from tidemill.tracing.spans import Attributes, continued_span, mark_failed, outside_of_traces
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_BEAT_SECONDS = 1.0
 """Also how soon a running job learns that it shall be cancelled."""
+_LOOK_SECONDS = 5
 _RECORD_RETRY_SECONDS = 0.5
 
 
@@ -162,9 +164,21 @@ class Runner:
             if limit.expired() and isinstance(raised, TimeoutError):
                 outcome = timed_out(run.assignment.timeout_seconds)
             else:
-                outcome = Failed(explain(raised))
+                outcome = Failed(await self._cause(explain(raised)))
             self._tell(journal, outcome, raised)
             return outcome
+
+    async def _cause(self, error: TidemillError) -> TidemillError:
+        """A store that is away makes other servers fail, such as MLflow, which keeps its artifacts there."""
+        if not isinstance(error, Unavailable) or error.code in AWAY:
+            return error
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self.services.store.ensure_right()
+        except Exception as raised:  # noqa: BLE001 - nothing that fails here may hide what failed before
+            found = explain(raised)
+            return found if found.code == FOREIGN else error
+        return error
 
     async def _call_task(self, run: Run, journal: RunJournal) -> dict[str, Any] | None:
         task = self.tasks.get(run.assignment.kind)

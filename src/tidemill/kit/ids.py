@@ -52,5 +52,5 @@ def created_at(identifier: str) -> datetime:
 
 def first_of(prefix: str, moment: datetime) -> str:
     """The smallest id that can have been made at ``moment`` (to the millisecond): ids from then on are not below it."""
-    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds = max(0, int(moment.timestamp() * 1000))  # nothing was made before 1970
     return f"{prefix}_{milliseconds:012x}{'0' * 20}"

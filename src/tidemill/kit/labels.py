@@ -18,7 +18,7 @@ def label_key(label: Label) -> tuple[str, Label]:
 def number_of_text(text: str) -> float | int | None:
     """The finite number that ``text`` writes; None if it writes none. Integers stay exact."""
     text = text.strip()
-    if "_" in text:
+    if "_" in text or not text.isascii():
         return None
     try:
         return int(text)

@@ -12,12 +12,17 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidemill.kit.errors import Forbidden, NotFound
+from tidemill.kit.errors import Forbidden, NotFound, TidemillError, Unavailable
+from tidemill.kit.ids import uuid7
 
 _CLOSED = 0o077
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _MOST_LINKS = 40
+_LONGEST_NAME = 64
+_MOST_BYTES = 2**20
+QUARANTINE = "quarantine"
+"""Folder below a data directory for files of ours that were damaged or foreign, kept for whoever looks."""
 
 
 def close_to_others() -> None:
@@ -26,10 +31,17 @@ def close_to_others() -> None:
 
 
 def resolved(path: Path) -> Path:
-    """``path`` with its links followed. Raises Forbidden for a link that belongs to somebody else."""
+    """``path`` with its links followed. Raises Forbidden for a link of somebody else, and for one that leads nowhere.
+
+    What a dangling link names may be a disk that is not mounted: making it there would fill the place of the mount.
+    """
     for step in _links(path):
         if step.lstat().st_uid not in _trusted():
             raise Forbidden("link_foreign", f"{step} is a link that belongs to another user; it is not followed.")
+        if not step.exists():
+            raise Forbidden(
+                "link_dangling", f"{step} is a link to what is not there: mount or make that, or remove the link."
+            )
     return path.resolve()
 
 
@@ -39,6 +51,8 @@ def own_folder(path: Path, owner: int | None = None) -> Path:
     Raises Forbidden if it is somebody else's, or if everybody may write to it. Those of its group lose that right.
     """
     folder = resolved(path)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise Forbidden("path_unusable", f"{folder} must be a folder and is none; move it away.")
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
@@ -63,19 +77,28 @@ def open_own(path: Path, flags: int) -> int:
     """
     with _checked(path, flags | os.O_NONBLOCK, None) as descriptor:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Forbidden("path_unusable", f"{path} is no regular file.")
+            raise Forbidden("path_unusable", f"{path} must be a file and is none; move it away.")
         return os.dup(descriptor)
 
 
 def read_own(path: Path) -> str:
-    """The text of a file of ours. Raises as `open_own` does."""
-    with os.fdopen(open_own(path, os.O_RDONLY), encoding="utf-8") as stream:
-        return stream.read()
+    """The text of a small file of ours. Raises as `open_own` does, UnicodeDecodeError for what is no text."""
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as stream:
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise Forbidden("path_unusable", f"{path} is larger than any file of its kind; move it away.")
+    return content.decode()
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write ``file`` with mode 0600 from its first byte on; it is whole or absent. A link in its place is replaced."""
+    """Write ``file`` with mode 0600 from its first byte on; it is whole or absent. A link in its place is replaced.
+
+    Raises Forbidden if there is a folder in its place.
+    """
     part = file.with_name(file.name + ".part")
+    for place in (file, part):
+        if place.is_dir() and not place.is_symlink():
+            raise Forbidden("path_unusable", f"{place} must be a file and is a folder; move it away.")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
     with os.fdopen(descriptor, "w") as out:
@@ -83,6 +106,21 @@ def write_private(file: Path, text: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     part.replace(file)
+
+
+def told(error: OSError) -> TidemillError:
+    """For a process's main: what a disk refused, as one sentence with the place."""
+    if isinstance(error, PermissionError):
+        place = error.filename or "A file"
+        return Forbidden("path_unreadable", f"{place} is closed to this user; see its owner and mode.")
+    return Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}.")
+
+
+def set_aside(path: Path, quarantine: Path) -> Path:
+    """Move what lies at ``path`` into the folder ``quarantine``, under a name that is free; where it lies now."""
+    kept = own_folder(quarantine) / f"{uuid7().hex}-{path.name[:_LONGEST_NAME]}"
+    path.rename(kept)
+    return kept
 
 
 @contextlib.contextmanager
@@ -101,9 +139,13 @@ def _opened(path: Path, flags: int) -> int:
     except FileNotFoundError:
         raise NotFound("path_not_found", f"{path} does not exist.") from None
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise Forbidden("path_unreadable", f"{path} is closed to this user; see its owner and mode.") from None
         if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR):
             raise
-        raise Forbidden("path_unusable", f"{path} is a link, or no file or folder of the kind it must be.") from None
+        raise Forbidden(
+            "path_unusable", f"{path} is a link, or no file or folder of the kind it must be; move it away."
+        ) from None
 
 
 def _require_owner(path: Path, info: os.stat_result, owner: int | None) -> None:

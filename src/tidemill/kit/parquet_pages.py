@@ -18,6 +18,8 @@ TAIL_BYTES = 8
 _MOST_SCHEMA_ELEMENTS = 100_000
 _DEEPEST_SCHEMA = 32
 _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
+_DETAILS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
+"""The field of a page's header that tells more of each kind of page."""
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _BIT_PACKED, _DELTA_BINARY, _RLE_DICTIONARY, _STREAM_SPLIT = 0, 2, 3, 4, 5, 8, 9
 DICTIONARY_ENCODINGS = frozenset({_PLAIN_DICTIONARY, _RLE_DICTIONARY})
 DIRECT_ENCODINGS = frozenset(
@@ -49,13 +51,15 @@ def check_footer(tail: bytes, max_bytes: int) -> int:
 
 def check_schema(footer: bytes) -> None:
     """Raises Damaged for a schema of more than 100,000 elements or 32 levels, which decoders build by recursion."""
-    reader = CompactReader(footer)
-    for number, kind in reader.fields():
+    reader, found = CompactReader(footer), False
+    for number, kind in reader.fields():  # to the end, as a second schema would be the one that decoders take
         if number == 2 and kind == LIST:
             _check_elements(reader)
-            return
-        reader.skip(kind)
-    raise Damaged
+            found = True
+        else:
+            reader.skip(kind)
+    if not found:
+        raise Damaged
 
 
 def _check_elements(reader: CompactReader) -> None:
@@ -79,7 +83,7 @@ def _children(reader: CompactReader) -> int:
     children = 0
     for number, kind in reader.fields():
         if number == 5 and kind == I32:
-            children = reader.integer()
+            children = reader.integer32()
         else:
             reader.skip(kind)
     return children
@@ -120,20 +124,20 @@ def _page_at(read: ReadAt, at: int, end: int) -> tuple[Page, int, int]:
 def _page(reader: CompactReader) -> tuple[Page, int]:
     """A page's header and how many bytes follow it."""
     numbers: dict[int, int] = {}
-    details = (0, _PLAIN)
+    details: dict[int, tuple[int, int]] = {}
     for number, kind in reader.fields():
         if number <= 3 and kind == I32:
-            numbers[number] = reader.integer()
-        elif number in (5, 7, 8) and kind == STRUCT:
-            details = _details(reader, 4 if number == 8 else 2)
+            numbers[number] = reader.integer32()
+        elif number in _DETAILS.values() and kind == STRUCT:
+            details[number] = _details(reader, 4 if number == _DETAILS[_DATA_V2] else 2)
         else:
             reader.skip(kind)
     kind_of_page, size_bytes, packed_bytes = (numbers.get(field, -1) for field in (1, 2, 3))
-    if min(kind_of_page, size_bytes, packed_bytes, details[0]) < 0:
+    # Only the details of its own kind are a page's: whoever reads it looks at no others.
+    count, encoding = details.pop(_DETAILS.get(kind_of_page, 0), (0 if kind_of_page == _INDEX else -1, _PLAIN))
+    if details or min(size_bytes, packed_bytes, count) < 0:
         raise Damaged
-    if kind_of_page not in (_DATA, _INDEX, _DICTIONARY, _DATA_V2):
-        raise Damaged
-    return Page(size_bytes, details[0], kind_of_page == _DICTIONARY, details[1]), packed_bytes
+    return Page(size_bytes, count, kind_of_page == _DICTIONARY, encoding), packed_bytes
 
 
 def _details(reader: CompactReader, encoding_field: int) -> tuple[int, int]:
@@ -141,9 +145,9 @@ def _details(reader: CompactReader, encoding_field: int) -> tuple[int, int]:
     count, encoding = -1, _PLAIN
     for number, kind in reader.fields():
         if number == 1 and kind == I32:
-            count = reader.integer()
+            count = reader.integer32()
         elif number == encoding_field and kind == I32:
-            encoding = reader.integer()
+            encoding = reader.integer32()
         else:
             reader.skip(kind)
     return count, encoding

@@ -10,7 +10,9 @@ from tidemill.kit.missing import MISSING_TEXTS
 from tidemill.kit.moments import moment_of_text
 
 _INT_BITS = {"integer": 31, "long": 63}
-_FLOAT_MAX = {"float": 3.4028234663852886e38, "double": math.inf}
+FLOAT_MAX = 3.4028234663852886e38
+"""Largest number of 32 bits."""
+_FLOAT_MAX = {"float": FLOAT_MAX, "double": math.inf}
 _BOOLEANS = {"true": True, "false": False}
 _TYPED = frozenset({*_INT_BITS, *_FLOAT_MAX, "boolean", "datetime"})
 _NEVER_NULL = frozenset({"boolean", "integer", "long"})
@@ -101,7 +103,7 @@ def value_of_text(text: str | None, column: Column) -> Any:
 
 def _integer(text: str) -> Any:
     try:
-        return INVALID if "_" in text else int(text)
+        return int(text) if text.isascii() and "_" not in text else INVALID
     except ValueError:
         return INVALID
 
@@ -110,7 +112,7 @@ def _number(text: str) -> Any:
     if text.lower() == "nan":
         return None
     try:
-        number = math.nan if "_" in text else float(text)
+        number = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         return INVALID
     return number if math.isfinite(number) else INVALID

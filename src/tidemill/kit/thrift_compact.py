@@ -8,6 +8,10 @@ from collections.abc import Iterator
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 _DEEPEST = 32
 _LONGEST_VARINT = 10
+_LARGEST_NUMBER = 2**15 - 1
+_VARINTS = frozenset({I16, I32, I64})
+_FIXED = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8}
+"""Bytes of the values that have as many always."""
 
 
 class Damaged(Exception):
@@ -23,16 +27,26 @@ class CompactReader:
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """Number and type of each field of the struct that begins here; the caller reads or skips each value."""
-        number = 0
+        number, seen = 0, set[int]()
         while head := self._byte():
             delta = head >> 4
             number = number + delta if delta else self.integer()
+            if not 0 < number <= _LARGEST_NUMBER or number in seen:
+                raise Damaged  # other readers cut such a number, or take one of two values, and each as it likes
+            seen.add(number)
             yield number, head & 15
 
     def integer(self) -> int:
-        """A signed integer of any width."""
+        """A signed integer of up to 64 bits."""
         value = self._varint()
         return (value >> 1) ^ -(value & 1)
+
+    def integer32(self) -> int:
+        """A signed integer of up to 32 bits; others would cut a longer one down to them."""
+        value = self.integer()
+        if not -(2**31) <= value < 2**31:
+            raise Damaged
+        return value
 
     def elements(self) -> tuple[int, int]:
         """Count and type of the elements of the list that begins here."""
@@ -44,58 +58,21 @@ class CompactReader:
             raise Damaged
         return count, head & 15
 
-    def skip(self, kind: int, depth: int = 0) -> None:
+    def skip(self, kind: int) -> None:
         """Pass over a value."""
-        if depth > _DEEPEST:
+        try:
+            self.at = _past(self._data, self.at, kind, 0)
+        except IndexError:
+            raise Damaged from None
+        if self.at > len(self._data):
             raise Damaged
-        if kind in (TRUE, FALSE):
-            return
-        if kind == BYTE:
-            self._move(1)
-        elif kind in (I16, I32, I64):
-            self._varint()
-        elif kind == DOUBLE:
-            self._move(8)
-        elif kind == BINARY:
-            self._move(self._varint())
-        else:
-            self._skip_container(kind, depth + 1)
-
-    def _skip_container(self, kind: int, depth: int) -> None:
-        if kind == STRUCT:
-            for _, each in self.fields():
-                self.skip(each, depth)
-        elif kind in (LIST, SET):
-            count, each = self.elements()
-            for _ in range(count):
-                self.skip_element(each, depth)
-        elif kind == MAP:
-            self._skip_map(depth)
-        else:
-            raise Damaged
-
-    def skip_element(self, kind: int, depth: int = 0) -> None:
-        """Pass over an element of a list: there, booleans are a byte each."""
-        if kind in (TRUE, FALSE):
-            self._move(1)
-        else:
-            self.skip(kind, depth)
-
-    def _skip_map(self, depth: int) -> None:
-        count = self._varint()
-        if count > len(self._data) - self.at:
-            raise Damaged
-        kinds = self._byte() if count else 0
-        for _ in range(count):
-            self.skip_element(kinds >> 4, depth)
-            self.skip_element(kinds & 15, depth)
 
     def _varint(self) -> int:
         value = 0
         for place in range(_LONGEST_VARINT):
             byte = self._byte()
             value |= (byte & 127) << (7 * place)
-            if byte < 128:
+            if byte < 128 and value < 2**64:
                 return value
         raise Damaged
 
@@ -105,7 +82,76 @@ class CompactReader:
         self.at += 1
         return self._data[self.at - 1]
 
-    def _move(self, count: int) -> None:
-        if count > len(self._data) - self.at:
+
+def _past(data: memoryview | bytes, at: int, kind: int, depth: int) -> int:
+    """Where the value at ``at`` ends; footers have millions, so this is written for speed. IndexError past the data."""
+    if kind in _VARINTS:
+        while data[at] > 127:
+            at += 1
+        return at + 1
+    if kind == BINARY:
+        length, at = _length(data, at)
+        return at + length
+    if kind == STRUCT:
+        return _past_struct(data, at, depth + 1)
+    if kind in (LIST, SET):
+        return _past_list(data, at, depth + 1)
+    if kind == MAP:
+        return _past_map(data, at, depth + 1)
+    if kind not in _FIXED:
+        raise Damaged
+    return at + _FIXED[kind]
+
+
+def _past_struct(data: memoryview | bytes, at: int, depth: int) -> int:
+    if depth > _DEEPEST:
+        raise Damaged
+    while head := data[at]:
+        at += 1
+        if head < 16:
+            at = _past(data, at, I16, depth)
+        kind = head & 15
+        if kind in _VARINTS:
+            while data[at] > 127:
+                at += 1
+            at += 1
+        elif kind > FALSE:
+            at = _past(data, at, kind, depth)
+    return at + 1
+
+
+def _past_list(data: memoryview | bytes, at: int, depth: int) -> int:
+    head = data[at]
+    count, at = (head >> 4, at + 1) if head < 240 else _length(data, at + 1)
+    return _past_elements(data, at, count, (head & 15,), depth)
+
+
+def _past_map(data: memoryview | bytes, at: int, depth: int) -> int:
+    count, at = _length(data, at)
+    if not count:
+        return at
+    return _past_elements(data, at + 1, count, (data[at] >> 4, data[at] & 15), depth)
+
+
+def _past_elements(data: memoryview | bytes, at: int, count: int, kinds: tuple[int, ...], depth: int) -> int:
+    """``count`` times a value of each kind. In a container, booleans are a byte each."""
+    if depth > _DEEPEST or count > len(data) - at:
+        raise Damaged
+    for _ in range(count):
+        for kind in kinds:
+            at = at + 1 if kind in (TRUE, FALSE) else _past(data, at, kind, depth)
+    return at
+
+
+def _length(data: memoryview | bytes, at: int) -> tuple[int, int]:
+    """Of what follows it, and where that begins."""
+    value = place = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << place
+        place += 7
+        if byte < 128:
+            return value, at
+        if place > 63:
             raise Damaged
-        self.at += count

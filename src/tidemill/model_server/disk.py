@@ -10,7 +10,7 @@ from typing import IO
 from tidemill.kit.errors import Conflict
 from tidemill.kit.ids import uuid7
 from tidemill.kit.own_files import own_folder
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class StateDirectory:
             ensure_folder(folder, self.quarantine)
             own_folder(folder)
         self._remove_unfinished()
-        discard_tree(self.temporary)  # of the models of a server that was killed
+        remove_tree(self.temporary)  # of the models of a server that was killed
         ensure_folder(self.temporary, self.quarantine)
 
     def server_id(self) -> str:

@@ -17,6 +17,7 @@ from fastapi import Request
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid
 from tidemill.schemas.serving import DeploymentSpec
+from tidemill.web.routing import target_of
 
 HEADER = "idempotency-key"
 _TOLERANCE_MILLISECONDS = 60 * 60 * 1000
@@ -49,7 +50,7 @@ def request_key(request: Request, body: bytes) -> RequestKey | None:
     if abs(utc_now().timestamp() * 1000 - milliseconds) > _TOLERANCE_MILLISECONDS:
         detail = "The moment that the Idempotency-Key names is more than an hour from the server's clock."
         raise Invalid("idempotency_key_invalid", detail)
-    parts = [presented, request.url.path, request.url.query, hashlib.sha256(body).hexdigest()]
+    parts = [presented, *target_of(request), hashlib.sha256(body).hexdigest()]
     return RequestKey(milliseconds, hashlib.sha256(orjson.dumps(parts)).digest())
 
 

@@ -244,6 +244,7 @@ def create_app(server: ModelServer, settings: Settings) -> FastAPI:
         registry=server.registry,
         max_body_bytes=settings.model_server.max_body_bytes,
         metrics_to=settings.observability.metrics_to,
+        packed_paths=(r"(/deployments/[^/]+)?/invocations",),
         checks=server.checks(),
         notices=server.notices(),
         authentication=Middleware(AuthenticationMiddleware, authenticate=server.serving.keys.principal_of),

@@ -4,23 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.numbers import whole_number
 from tidemill.kit.signatures import Param, integer_fits, moment_of, number_fits
 from tidemill.model_server.tables import pointer
-from tidemill.model_server.validation import ACCEPTED, EXPECTED, MAX_PROBLEMS
+from tidemill.model_server.validation import ACCEPTED, EXPECTED, INTEGERS, MAX_PROBLEMS
 
-_INTEGERS = frozenset({"integer", "long"})
 _NUMBERS = frozenset({"float", "double"})
 
 
 def checked_params(given: Mapping[str, Any] | None, known: Mapping[str, Param]) -> Mapping[str, Any] | None:
-    """``given`` as it is, None for none. Raises Invalid naming each param that does not fit, never its value."""
-    problems = [
-        problem for name, value in (given or {}).items() if (problem := _problem(known.get(name), value)) is not None
-    ]
+    """``given`` for the model, None for none. Raises Invalid naming each param that does not fit, never its value."""
+    read = {name: _read(known.get(name), value) for name, value in (given or {}).items()}
+    problems = [problem for name, value in read.items() if (problem := _problem(known.get(name), value)) is not None]
     if problems:
-        detail = f"The params do not fit the model's signature in {len(problems)} of {len(given or {})}."
+        detail = f"The params do not fit the model's signature in {len(problems)} of {len(read)}."
         raise Invalid("params_invalid", detail, problems[:MAX_PROBLEMS])
-    return given or None
+    return read or None
+
+
+def _read(param: Param | None, value: Any) -> Any:
+    if param is None or param.type not in INTEGERS:
+        return value
+    return [whole_number(one) for one in value] if isinstance(value, list) else whole_number(value)
 
 
 def _problem(param: Param | None, value: Any) -> Problem | None:
@@ -41,7 +46,7 @@ def _fits(value: Any, kind: str) -> bool:
         return True
     if type(value) not in ACCEPTED[kind]:
         return False
-    if kind in _INTEGERS:
+    if kind in INTEGERS:
         return integer_fits(value, kind)
     if kind in _NUMBERS:
         return number_fits(value, kind)

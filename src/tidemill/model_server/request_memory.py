@@ -47,10 +47,12 @@ class MemoryShare:
         After the release, as in a thread that outlives its request, nothing can be had any more.
         """
         memory = self._memory
-        if self._bytes + size_bytes > memory.one_request_bytes:
-            limit = format_size(memory.one_request_bytes)
-            raise TooLarge("request_too_large", f"The request would take more than {limit} of memory; send fewer rows.")
         with memory.lock:
+            if self._bytes + size_bytes > memory.one_request_bytes:
+                limit = format_size(memory.one_request_bytes)
+                raise TooLarge(
+                    "request_too_large", f"The request would take more than {limit} of memory; send fewer rows."
+                )
             if self._is_released or memory.used_bytes + size_bytes > memory.limit_bytes:
                 raise Unavailable("memory_busy", "Other requests take the memory that this one needs; try again.")
             self._bytes += size_bytes

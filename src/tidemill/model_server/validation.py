@@ -1,7 +1,8 @@
 """Checks a table against a model's signature, by MLflow's rules, and tells everything that is wrong at once.
 
 Required and optional columns; columns that the signature does not name are ignored; integers may widen to floats where
-no digit is lost; texts are never turned into numbers; a boolean is no integer; infinity is refused.
+no digit is lost; floats without a fraction are integers, as in JSON Schema; texts are never turned into numbers; a
+boolean is no integer; infinity is refused.
 """
 
 import base64
@@ -12,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.numbers import whole_number
 from tidemill.kit.signatures import Column, integer_fits, moment_of, number_fits
 from tidemill.model_server.tables import MISSING, InputTable
 
@@ -22,6 +24,7 @@ MAX_PROBLEMS = 100
 _NONE = type(None)
 _MISSING = type(MISSING)
 _NUMBERS = frozenset({int, float})
+INTEGERS = frozenset({"integer", "long"})
 ACCEPTED: dict[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "integer": frozenset({int}),
@@ -77,6 +80,9 @@ def _column(table: InputTable, column: Column, findings: _Findings) -> Sequence[
         _tell_missing(table, column, values, findings)
         types.discard(_MISSING)
     accepted = ACCEPTED.get(column.type)
+    if float in types and column.type in INTEGERS:
+        values = [whole_number(value) for value in values]
+        types = set(map(type, values)) - {_MISSING}
     fits = accepted is None or types <= accepted or (column.nullable and types <= accepted | {_NONE})
     if not fits:
         _tell_wrong_types(table, column, values, findings)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from tidemill.kit.errors import NotFound, TidemillError, Unavailable
+from tidemill.kit.own_files import open_own
+
 log = logging.getLogger(__name__)
 
 Ready = Callable[[], Awaitable[bool]]
@@ -21,7 +24,10 @@ _STEADY_SECONDS = 10.0
 """A child that ran for so long is started again at once: callers wait for it."""
 _LOG_BYTES = 16 * 2**20
 _PR_SET_PDEATHSIG = 1
-_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_POLL_SECONDS = 0.1
+_TAIL_BYTES = 1500
+_LAST_WORDS_SECONDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -31,7 +37,8 @@ class ChildSpec:
 
     ready: true when it can do its work. stop_signal: asks it to end. grace_seconds: until it is killed.
     orphan_signal: what it gets when we are killed; the stop signal, when None.
-    user: run as this user. before_start: runs before every start, such as a clean-up.
+    user: run as this user. start_attempts: how often it may end before it was ready once. refusal: what to raise then,
+    made from the end of what it said; None for the name and those words.
     """
 
     name: str
@@ -43,6 +50,8 @@ class ChildSpec:
     orphan_signal: signal.Signals | None = None
     user: str | None = None
     directory: Path | None = None
+    start_attempts: int = 3
+    refusal: Callable[[str], TidemillError] | None = None
 
 
 @dataclass
@@ -59,9 +68,45 @@ class Child:
     _watcher: asyncio.Task[None] | None = None
     _tail: list[asyncio.Task[None]] = field(default_factory=list)
 
+    _log_start: int = 0
+    _is_awaited: bool = False
+    """While it is, it is not started again for ever."""
+
     async def start(self) -> None:
+        """Raises Forbidden for what is in the place of its log and is no file of ours."""
+        require_log_files(self.log_file)
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         await self._spawn()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.spec.name}")
+
+    async def until_ready(self, timeout_seconds: float) -> None:
+        """Raises Unavailable, or the spec's refusal, when it does not start or takes too long."""
+        self._is_awaited = True
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not await self.spec.ready():
+                    if self.restarts >= self.spec.start_attempts:
+                        raise await self._refusal()
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            detail = f"{self.spec.name} did not become ready in {timeout_seconds:.0f} s.\n{self._said()}"
+            raise Unavailable("start_timeout", detail) from None
+        self._is_awaited = False
+
+    async def _refusal(self) -> TidemillError:
+        await asyncio.wait(self._tail, timeout=_LAST_WORDS_SECONDS)
+        said = self._said()
+        if self.spec.refusal is not None:
+            return self.spec.refusal(said)
+        return Unavailable("start_failed", f"{self.spec.name} does not start.\n{said}")
+
+    def _said(self) -> str:
+        """The end of what it said since it was started."""
+        with contextlib.suppress(OSError), self.log_file.open("rb") as log:
+            size = os.fstat(log.fileno()).st_size
+            log.seek(max(min(self._log_start, size), size - _TAIL_BYTES))
+            return log.read(_TAIL_BYTES).decode(errors="replace")
+        return ""
 
     async def stop(self) -> None:
         """Ask the child to end; kill it when it does not in time. Its log is complete afterwards."""
@@ -109,6 +154,8 @@ class Child:
             code = await self.process.wait()
             wait_seconds = 0.0 if time.monotonic() - started > _STEADY_SECONDS else wait_seconds
             self.restarts += 1
+            if self._is_awaited and self.restarts >= self.spec.start_attempts:
+                return  # whoever waits for it says why
             self.on_restart(self.spec.name, code)
             await asyncio.sleep(wait_seconds)  # `stop` cancels this task before it ends the process
             wait_seconds = min(max(wait_seconds * 2, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
@@ -134,10 +181,21 @@ async def keep_log(stream: asyncio.StreamReader, file: Path) -> None:
     kept = _BoundedLog(file)
     try:
         while chunk := await stream.read(1 << 16):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TidemillError):
                 kept.write(chunk)
     finally:
         kept.close()
+
+
+def require_log_files(file: Path) -> None:
+    """Raises Forbidden unless a log's file and the one before it are absent, or files of ours that can be written."""
+    for each in (file, _earlier(file)):
+        with contextlib.suppress(NotFound):
+            os.close(open_own(each, os.O_WRONLY | os.O_APPEND))
+
+
+def _earlier(file: Path) -> Path:
+    return file.with_name(file.name + ".1")
 
 
 class _BoundedLog:
@@ -151,7 +209,7 @@ class _BoundedLog:
         out = self._opened()
         if out.tell() + len(chunk) > _LOG_BYTES:
             self.close()
-            self._file.replace(self._file.with_name(self._file.name + ".1"))
+            self._file.replace(_earlier(self._file))
             out = self._opened()
         out.write(chunk)
 
@@ -162,5 +220,5 @@ class _BoundedLog:
 
     def _opened(self) -> BinaryIO:
         if self._out is None:
-            self._out = os.fdopen(os.open(self._file, _APPENDING, 0o600), "ab", buffering=0)
+            self._out = os.fdopen(open_own(self._file, _APPENDING), "ab", buffering=0)
         return self._out

@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.kit.errors import NotFound
-from tidemill.kit.own_files import open_own, own_folder
+from tidemill.kit.errors import Forbidden, NotFound
+from tidemill.kit.own_files import QUARANTINE, open_own, own_folder
 
 _LONGEST_SOCKET_PATH = 90  # the kernel allows 107 bytes, PostgreSQL adds "/.s.PGSQL.5432"
 
@@ -29,6 +29,11 @@ class Layout:
     @property
     def postgres(self) -> Path:
         return self.root / "postgres"
+
+    @property
+    def postgres_new(self) -> Path:
+        """Where a first start makes PostgreSQL's folder, until it is whole."""
+        return self.root / "postgres.new"
 
     @property
     def sockets(self) -> Path:
@@ -68,8 +73,19 @@ class Layout:
         return self.root / "mlflow.token"
 
     @property
+    def quarantine(self) -> Path:
+        """Files of ours that were not what they should be, kept for whoever looks."""
+        return self.root / QUARANTINE
+
+    @property
     def addresses(self) -> Path:
         return self.root / "addresses.json"
+
+    def remove_addresses(self) -> None:
+        """Raises Forbidden for a folder in the place of the file."""
+        if self.addresses.is_dir() and not self.addresses.is_symlink():
+            raise Forbidden("path_unusable", f"{self.addresses} must be a file and is a folder; move it away.")
+        self.addresses.unlink(missing_ok=True)
 
     def is_in_use(self) -> bool:
         """Whether a platform, or a command that stands in for it, holds the lock at this moment."""

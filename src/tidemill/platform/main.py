@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.kit.errors import TidemillError
 from tidemill.kit.exit_codes import exit_code_of
 from tidemill.kit.logging import configure_logging
-from tidemill.kit.own_files import close_to_others, resolved
+from tidemill.kit.own_files import close_to_others, resolved, told
 from tidemill.platform.layout import Layout
 from tidemill.platform.ports import Ports, is_loopback
 from tidemill.platform.supervisor import Started, platform
@@ -51,6 +51,10 @@ class ConsoleObserver:
 
     def restarting(self, name: str, exit_code: int) -> None:
         self._console.print(f"  [yellow]{name} ended with {exit_code}; restarting it[/]")
+
+    def set_aside(self, file: Path, kept: Path, fault: str) -> None:
+        said = f"  {file} was set aside, because {fault}, and is made anew; the old one is {kept}"
+        self._console.print(said, style="yellow", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -119,6 +123,8 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
     typer.echo(f"mlflow         {addresses.mlflow}")
     typer.echo("               wants a key too: in a browser any name, and the key as password")
     typer.echo(f"logs           {layout.logs}")
+    if started.store_is_away:
+        typer.echo("object store   is not this platform's: is its disk mounted? Jobs wait for it; `tidemill doctor`")
     typer.echo(f"ready          after {seconds:.1f} s")
     sys.stdout.flush()
 
@@ -130,10 +136,10 @@ def main() -> None:
     except TidemillError as error:
         _end(error)
     except OSError as error:  # a folder that cannot be written, a full disk
-        _end(Unavailable("disk_unavailable", f"{error.filename or 'The disk'}: {error.strerror}."))
+        _end(told(error))
 
 
 def _end(error: TidemillError) -> None:
-    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail}")
+    said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail} ", (f"({error.code})", "dim"))
     Console(stderr=True, highlight=False).print(said, soft_wrap=True)
     sys.exit(exit_code_of(error))

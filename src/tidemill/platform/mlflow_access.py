@@ -23,7 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidemill.auth.keys import read_token, token_of_header
 from tidemill.features.sessions.access import Access, Area
 from tidemill.features.sessions.origin import require_same_origin
-from tidemill.kit.errors import Forbidden, TidemillError, Unauthenticated, Unavailable
+from tidemill.kit.errors import Forbidden, Malformed, TidemillError, Unauthenticated, Unavailable
+from tidemill.web.connections import caller_is_known
 from tidemill.web.problems import MEDIA_TYPE, problem_body, status_of
 
 READ_POSTS = (
@@ -51,7 +52,7 @@ _WRITE_GET = re.compile(rf"{_API}gateway-proxy")
 _OPEN_PATH = "/health"
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="tidemill", charset="UTF-8"'}
 """Browsers ask for a password, which is the key; programs send it unasked."""
-_MLFLOW_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+_MLFLOW_CODES = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _KEPT_SECONDS = 2.0
 _MOST_KEPT = 1024
 _MOST_AT_ONCE = 8
@@ -89,14 +90,15 @@ class MlflowAccessMiddleware:
             await self._keys.close()
         elif scope["type"] != "http":  # MLflow has no WebSocket
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["path"] == _OPEN_PATH and scope["method"] in _READ_METHODS:
-            await self._app(_without_credentials(scope), receive, send)
         else:
             await self._checked(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._require(scope)
+            _require_readable(scope)
+            if scope["path"] != _OPEN_PATH or scope["method"] not in _READ_METHODS:
+                await self._require(scope)
+                caller_is_known(scope)
         except TidemillError as error:
             await _refusal(error, scope["path"])(scope, receive, send)
         else:
@@ -186,6 +188,12 @@ def _refusal(error: TidemillError, path: str) -> JSONResponse:
     body: dict[str, Any] = {**problem_body(error, status, path), "error_code": code, "message": error.detail}
     headers = {401: _CHALLENGE, 503: {"Retry-After": "2"}}.get(status)
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _require_readable(scope: Scope) -> None:
+    """Raise Malformed for a name of the server that is no name: MLflow fails at it before it compares it."""
+    if not Headers(scope=scope).get("host", "").isascii():
+        raise Malformed("host_malformed", "The Host header is no name of a server.")
 
 
 def _without_credentials(scope: Scope) -> Scope:

@@ -4,8 +4,8 @@ The ``mlflow server`` command keeps a second copy of MLflow in memory (280 MB) o
 platform's supervisor does that. Everything comes from the settings (``TIDEMILL_MLFLOW__...``,
 ``TIDEMILL_OBJECT_STORE__...``), except by which names it may be called: MLflow reads ``MLFLOW_SERVER_ALLOWED_HOSTS``
 when it is imported. With ``--migrate`` it only brings MLflow's database to the schema of this version. MLflow's
-assistant, which runs shell commands for whoever reaches it from the same machine, is closed; everything but its health
-wants a key (`tidemill.platform.mlflow_access`).
+assistant, which runs shell commands for whoever reaches it from the same machine, is closed, and so is what has the
+object store sign addresses; everything but its health wants a key (`tidemill.platform.mlflow_access`).
 """
 
 import argparse
@@ -15,22 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from mlflow.server import constants
-from mlflow.server.handlers import initialize_backend_stores
+from mlflow.server import constants, handlers
 from mlflow.store.db import utils as mlflow_database
 from sqlalchemy import create_engine, text
 from starlette.routing import Mount, Router
 
+from tidemill.adapters.store_mark import MARK
 from tidemill.kit.errors import Invalid
 from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
+from tidemill.platform.mlflow_artifacts import keep_within
+from tidemill.platform.mlflow_store import MlflowStoreMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
-from tidemill.web.server import Server
+from tidemill.web.connections import ConnectionLimits
+from tidemill.web.last_answer import LastAnswerMiddleware
+from tidemill.web.server import Server, limits_of, server_config
 
 _database: Any = mlflow_database  # untyped; what MLflow's own command line calls has no other name
+_handlers: Any = handlers
+_SIGNED = ("MultipartDownloadMixin", "MultipartUploadMixin", "PresignedUploadMixin")
+"""The kinds of artifact store for which MLflow's routes would sign addresses."""
 _ROOT = "mlflow-artifacts:/"
 _MIGRATION_LOCK = 7236433
 _LOCK_TIMEOUT = "120s"
@@ -46,6 +52,9 @@ class MlflowServer:
     host: str
     port: int
     access: AccessRules
+    limits: ConnectionLimits
+    store_folder: Path | None
+    """The object store's own folder, where it is one."""
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -57,13 +66,12 @@ class MlflowServer:
                 constants.SERVE_ARTIFACTS_ENV_VAR: "true",
             }
         )
-        initialize_backend_stores(self.database_url, self.database_url, _ROOT)
+        sign_no_addresses()
+        keep_within(self.artifacts)
+        _handlers.initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
-        app = MlflowAccessMiddleware(_application(), self.access)
-        served = uvicorn.Config(
-            app, host=self.host, port=self.port, log_config=None, access_log=False, date_header=False
-        )
-        Server(served).run()
+        app = MlflowAccessMiddleware(MlflowStoreMiddleware(_application(), self.store_folder), self.access)
+        Server(server_config(LastAnswerMiddleware(app), self.host, self.port, self.limits, dates_itself=True)).run()
 
 
 def _application() -> Any:
@@ -73,10 +81,29 @@ def _application() -> Any:
     return app
 
 
+def sign_no_addresses() -> None:
+    """Every artifact passes through MLflow: an address that an object store was made to sign outlives the key it was
+    got with, and reaches past who may ask.
+
+    MLflow signs where the store is of one of these kinds; to its routes none is, so that they answer 501, and what it
+    tells its clients about itself (``server-info``) makes them ask for the artifact itself.
+    """
+    for kind in _SIGNED:
+        getattr(_handlers, kind)  # a version that decides by other names must not start unnoticed
+        setattr(_handlers, kind, _OfNoStore)
+
+
+class _OfNoStore:
+    """No artifact store is of this kind."""
+
+
 def artifacts_below(store_url: str) -> str:
     """MLflow's artifacts live in the platform's object store, under their own prefix."""
     if store_url.startswith("file://"):
-        folder = own_folder(Path(store_url.removeprefix("file://")) / "mlflow")
+        root = Path(store_url.removeprefix("file://")).absolute()
+        folder = root / "mlflow"
+        if (root / MARK).exists() or folder.is_symlink() or folder.exists():
+            own_folder(folder)  # else MLflow makes it: nothing is put into the mount point of a disk that is away
         return f"file://{folder}"
     return store_url.rstrip("/") + "/mlflow"
 
@@ -101,7 +128,10 @@ def of_settings(settings: Settings) -> MlflowServer:
     if own.token is None or not own.token.get_secret_value():
         raise Invalid("setting_missing", "The MLflow server needs the token of its own platform: MLFLOW__TOKEN.")
     access = AccessRules(own.token.get_secret_value(), own.api_url, settings.environment)
-    return MlflowServer(database_of(settings), artifacts_below(settings.object_store.url), own.host, own.port, access)
+    url = settings.object_store.url
+    folder = Path(url.removeprefix("file://")) if url.startswith("file://") else None
+    limits = limits_of(settings.http)
+    return MlflowServer(database_of(settings), artifacts_below(url), own.host, own.port, access, limits, folder)
 
 
 def database_of(settings: Settings) -> str:

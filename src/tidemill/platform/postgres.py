@@ -7,22 +7,27 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from alembic.util import CommandError
 from psycopg import sql
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidemill.adapters.postgres_programs import embedded_programs
-from tidemill.kit.errors import Conflict, NotFound, Unavailable
+from tidemill.kit.errors import NotFound, Unavailable
 from tidemill.kit.own_files import checked_folder, own_folder
+from tidemill.platform import cluster
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
 
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tidemill-postgres"
 _COMMAND_TIMEOUT_SECONDS = 60
+_PASSING = ("starting up", "not yet accepting", "shutting down", "recovery", "too many", "already")
+"""What PostgreSQL says of states that end by themselves."""
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "128MB",
@@ -45,43 +50,34 @@ def system_user() -> str | None:
     return _SYSTEM_USER
 
 
-def prepare(layout: Layout, user: str | None) -> None:
-    """Create the cluster on the first start and the private socket directory on every one."""
+def prepare(layout: Layout, user: str | None, *, may_begin_anew: bool = False) -> None:
+    """Create the cluster on the first start and the private socket directory on every one.
+
+    may_begin_anew: also where there was a database before, which a restore brings back. Raises as `cluster` does.
+    """
     account = None if user is None else pwd.getpwnam(user)
-    # Below the temporary directory anybody may have made it.
-    own_folder(layout.sockets, account.pw_uid if account else None)
+    owner = account.pw_uid if account else None
+    own_folder(layout.sockets, owner)  # Below the temporary directory anybody may have made it.
     if user is not None and account is not None:
         _let_pass(layout.root, user)
         _let_pass(embedded_programs(), user)
         os.chown(layout.sockets, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    if not _has_cluster(layout.postgres):
+    if cluster.exists(layout.postgres, owner):
+        cluster.remove_unfinished(layout.postgres_new)
+        cluster.remove_stale_locks(layout)
+    else:
+        if not may_begin_anew:
+            cluster.refuse_lost(layout)
         _initialise(layout, user)
 
 
-def _has_cluster(folder: Path) -> bool:
-    """Whether there is a cluster. Raises Conflict for anything else there: it may be data, so nothing replaces it."""
-    mark = folder / "PG_VERSION"
-    if mark.is_file():
-        return True
-    if os.path.lexists(mark) or folder.is_symlink() or (os.path.lexists(folder) and not _is_empty_folder(folder)):
-        raise Conflict(
-            "postgres_damaged", f"{folder} is not a whole PostgreSQL database; move it away or restore a backup."
-        )
-    return False
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
 def _initialise(layout: Layout, user: str | None) -> None:
-    unfinished = layout.root / "postgres.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
+    making = cluster.begin(layout.postgres_new)
     if user is not None:
-        shutil.chown(unfinished, user, user)
+        _let_pass(layout.postgres_new, user)
+        shutil.chown(making, user, user)
     command = [
-        str(embedded_programs() / "initdb"), "-D", str(unfinished), "-U", _SUPERUSER,
+        str(embedded_programs() / "initdb"), "-D", str(making), "-U", _SUPERUSER,
         "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject", "--data-checksums",
     ]  # fmt: skip
     identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
@@ -96,7 +92,8 @@ def _initialise(layout: Layout, user: str | None) -> None:
     )
     if done.returncode != 0:
         raise Unavailable("postgres_init_failed", f"PostgreSQL could not be set up: {done.stderr.strip()[-300:]}")
-    unfinished.rename(layout.postgres)
+    making.rename(layout.postgres)
+    cluster.remove_unfinished(layout.postgres_new)
 
 
 def _let_pass(folder: Path, user: str) -> None:
@@ -120,6 +117,8 @@ def spec(layout: Layout, user: str | None, environment: Mapping[str, str]) -> Ch
         stop_signal=signal.SIGINT,  # "fast" shutdown: disconnects clients, loses nothing
         user=user,
         directory=Path("/"),
+        start_attempts=1,  # what it refuses once it refuses again
+        refusal=lambda said: cluster.refusal(layout, said),
     )
 
 
@@ -145,19 +144,40 @@ async def _answers(layout: Layout) -> bool:
 
 
 def _try_connect(layout: Layout) -> bool:
+    """Raises Unavailable for what will not pass, such as a database whose files are gone."""
     try:
         with psycopg.connect(host=str(layout.sockets), user=_SUPERUSER, dbname="postgres", connect_timeout=2):
             return True
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        said = str(error)
+        if "FATAL:" in said and not any(passing in said for passing in _PASSING):
+            raise cluster.refusal(layout, said) from None
         return False
 
 
+@contextlib.contextmanager
+def explained(layout: Layout) -> Iterator[None]:
+    """What PostgreSQL refuses while the platform starts, such as a database whose files are gone, as Unavailable."""
+    try:
+        yield
+    except (psycopg.Error, SQLAlchemyError, CommandError) as error:
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
+        raise cluster.refusal(layout, said if "FATAL:" in said else said.partition("\n")[0]) from error
+
+
 def ensure_databases(layout: Layout, names: tuple[str, ...]) -> None:
-    """Create the databases that do not exist yet."""
-    with psycopg.connect(
-        host=str(layout.sockets), user=_SUPERUSER, dbname="postgres", autocommit=True, connect_timeout=5
-    ) as connection:
-        existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-        for name in names:
-            if name not in existing:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    """Create the databases that do not exist yet. Raises Unavailable if one that exists cannot be opened."""
+    with explained(layout):
+        with _connected(layout, "postgres") as connection:
+            existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            for name in names:
+                if name not in existing:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        for name in existing.intersection(names):
+            _connected(layout, name).close()
+
+
+def _connected(layout: Layout, database: str) -> "psycopg.Connection[tuple[Any, ...]]":
+    return psycopg.connect(
+        host=str(layout.sockets), user=_SUPERUSER, dbname=database, autocommit=True, connect_timeout=5
+    )

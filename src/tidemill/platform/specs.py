@@ -21,6 +21,9 @@ _MLFLOW_ENVIRONMENT = {
 }
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+_STORE = "object_store"
+"""The check of api and worker that looks at the store's mark."""
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -61,6 +64,31 @@ def _ready(site: Site, url: str, route: str) -> Ready:
             return False
 
     return check
+
+
+def _started(site: Site, url: str) -> Ready:
+    """Ready, or kept from it by the object store alone: predictions go on without that, and jobs wait for it."""
+
+    async def check() -> bool:
+        return await failed_checks(site, url) in ([], [_STORE])
+
+    return check
+
+
+async def store_is_away(site: Site) -> bool:
+    """Whether the api says that the object store is not the platform's."""
+    return await failed_checks(site, site.addresses.api) == [_STORE]
+
+
+async def failed_checks(site: Site, url: str) -> list[str] | None:
+    """What keeps a process from being ready, in its own words; None if it does not answer."""
+    try:
+        answer = await site.http.get(f"{url}/readyz", params={"verbose": ""})
+        if answer.status_code == 200:
+            return []
+        return [name for name, passes in answer.json()["checks"].items() if not passes]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def environment_of(site: Site) -> dict[str, str]:
@@ -111,7 +139,7 @@ def _process(site: Site, environment: Mapping[str, str], name: str, url: str, ex
         name=name,
         command=[sys.executable, "-m", f"tidemill.{name.replace('-', '_')}"],
         environment={**environment, **extra},
-        ready=_ready(site, url, "/readyz"),
+        ready=_started(site, url),
         # A worker gives its jobs back, for which it waits for PostgreSQL; that is gone as well when we are killed.
         orphan_signal=signal.SIGKILL if name == "worker" else None,
     )

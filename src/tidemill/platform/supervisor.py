@@ -8,29 +8,28 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, Protocol
 
 import httpx
 from pydantic import SecretStr
 
 from tidemill.auth.scopes import Scope
+from tidemill.auth.service import NewKey
 from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.migrate import migrate
-from tidemill.kit.errors import Conflict, Unavailable
+from tidemill.kit.errors import Conflict
 from tidemill.kit.own_files import open_own, write_private
 from tidemill.platform import postgres
 from tidemill.platform.children import Child, ChildSpec
-from tidemill.platform.keys import ensure_key, ensure_token
+from tidemill.platform.keys import SecretFiles
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports
-from tidemill.platform.specs import Addresses, Site, all_specs, environment_of
+from tidemill.platform.specs import Addresses, Site, all_specs, environment_of, store_is_away
 from tidemill.settings.model import DatabaseSettings
 
 START_TIMEOUT_SECONDS = 180.0
-_POLL_SECONDS = 0.1
-_START_ATTEMPTS = 3
-_TAIL_BYTES = 1500
 
 
 class Observer(Protocol):
@@ -40,6 +39,7 @@ class Observer(Protocol):
     def starting(self, name: str) -> None: ...
     def started(self, name: str, seconds: float) -> None: ...
     def restarting(self, name: str, exit_code: int) -> None: ...
+    def set_aside(self, file: Path, kept: Path, fault: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Started:
     addresses: Addresses
     new_admin_token: str | None
     """The admin key, when this start made it."""
+    store_is_away: bool
+    """Whether the object store is not the platform's, such as the mount point of a disk that is away."""
 
 
 @contextlib.asynccontextmanager
@@ -56,7 +58,7 @@ async def platform(layout: Layout, wanted: Ports, host: str, observer: Observer)
     """Run the platform while the block runs. Raises Conflict for a second start or a busy port."""
     layout.create()
     with locked(layout):
-        layout.addresses.unlink(missing_ok=True)
+        layout.remove_addresses()
         async with alone(layout.processes, observer.waiting) as inherited, httpx.AsyncClient(timeout=3) as http:
             ports = claim_ports(wanted, host)
             site = Site(layout, ports, host, Addresses.of(ports, host), http)
@@ -88,10 +90,11 @@ class _Supervisor:
         self._inherited = inherited
         self._children: list[Child] = []
         self._environment = environment_of(site)
+        self._secrets = SecretFiles(site.layout.quarantine, observer.set_aside)
 
     async def start(self) -> Started:
         layout = self._site.layout
-        ensure_token(layout.mlflow_token)
+        self._secrets.ensure_token(layout.mlflow_token)
         user = await asyncio.to_thread(postgres.system_user)
         await asyncio.to_thread(postgres.prepare, layout, user)
         await self._launch([postgres.spec(layout, user, self._environment)])
@@ -100,16 +103,17 @@ class _Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._launch([mlflow]))  # it takes longest and needs nothing of ours
-                token = await self._prepare_database()
+                with postgres.explained(layout):
+                    token = await self._prepare_database()
                 await self._launch(rest)
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         self._write_addresses()
-        return Started(self._site.addresses, token)
+        return Started(self._site.addresses, token, await store_is_away(self._site))
 
     async def stop(self) -> None:
         """In reverse order, so that nothing loses what it still needs."""
-        self._site.layout.addresses.unlink(missing_ok=True)
+        self._site.layout.remove_addresses()
         rest = [child for child in self._children if child.spec.name not in ("postgres", "mlflow", "api")]
         for name_group in (rest, self._named("api"), self._named("mlflow"), self._named("postgres")):
             await asyncio.gather(*(child.stop() for child in name_group))
@@ -126,8 +130,9 @@ class _Supervisor:
         try:
             sessions = create_session_factory(engine)
             layout, environment = self._site.layout, self._environment.get("TIDEMILL_ENVIRONMENT", "local")
-            token = await ensure_key(sessions, layout.admin_key, "admin", [Scope.ADMIN], environment)
-            await ensure_key(sessions, layout.serving_key, "model-server", [Scope.SERVING], environment)
+            admin, serving = NewKey("admin", [Scope.ADMIN]), NewKey("model-server", [Scope.SERVING])
+            token = await self._secrets.ensure_key(sessions, layout.admin_key, admin, environment)
+            await self._secrets.ensure_key(sessions, layout.serving_key, serving, environment)
         finally:
             await engine.dispose()
         self._observer.started("migrations", time.monotonic() - started)
@@ -145,21 +150,8 @@ class _Supervisor:
         await asyncio.gather(*(self._until_ready(child, started) for child in launched))
 
     async def _until_ready(self, child: Child, started: float) -> None:
-        name = child.spec.name
-        try:
-            async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                while not await child.spec.ready():
-                    if child.restarts >= _START_ATTEMPTS:
-                        raise Unavailable("start_failed", f"{name} does not start.\n{self._tail(child.spec)}")
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            detail = f"{name} did not become ready in {START_TIMEOUT_SECONDS:.0f} s.\n{self._tail(child.spec)}"
-            raise Unavailable("start_timeout", detail) from None
-        self._observer.started(name, time.monotonic() - started)
-
-    def _tail(self, spec: ChildSpec) -> str:
-        file = self._site.layout.logs / f"{spec.name}.log"
-        return file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if file.exists() else ""
+        await child.until_ready(START_TIMEOUT_SECONDS)
+        self._observer.started(child.spec.name, time.monotonic() - started)
 
     def _write_addresses(self) -> None:
         write_private(self._site.layout.addresses, json.dumps(asdict(self._site.addresses)))

@@ -23,8 +23,9 @@ _POSTGRES_PORT = 5432
 _LAUNCHER = "tidemill.sandbox.launch"
 
 
-def command(policy: Policy, module: str, arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-P", "-m", _LAUNCHER, policy.to_json(), str(os.getpid()), module, *arguments]
+def command(policy: Policy, module: str, descriptor: int) -> list[str]:
+    """``descriptor``: of the socket to this process, the only one that the child keeps; the argument of ``module``."""
+    return [sys.executable, "-P", "-m", _LAUNCHER, policy.to_json(), str(os.getpid()), module, str(descriptor)]
 
 
 def refuse_foreign_code(kernel: Kernel, allow_unconfined: bool) -> None:

@@ -13,6 +13,7 @@ from tidemill.sandbox.policy import Limits, Policy
 
 Level = Literal["full", "partial", "none"]
 _PR_SET_DUMPABLE = 4
+_FURTHER_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_DATA, limits.data_bytes),
         (resource.RLIMIT_AS, limits.address_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_NPROC, _most_threads()),
     ]
     for kind, most in wanted:
         if most is None:
@@ -93,6 +95,15 @@ def _limit(limits: Limits) -> None:
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(ValueError, OSError) if sys.platform != "linux" else contextlib.nullcontext():
             resource.setrlimit(kind, (allowed, allowed))
+
+
+def _most_threads() -> int | None:
+    """Of this user, as the kernel counts them: those of the whole machine and some more, so that a burst between two
+    looks of the guard stays small and no one else's threads use the limit up. The superuser is not held to it."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2]) + _FURTHER_THREADS
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _has_one_thread() -> bool:

@@ -1,9 +1,10 @@
-"""`python -m tidemill.sandbox.launch POLICY PARENT_PID MODULE [ARGUMENT ...]`: confine this process, then run MODULE.
+"""`python -m tidemill.sandbox.launch POLICY PARENT_PID MODULE DESCRIPTOR`: confine this process, then run MODULE.
 
 Nothing of the module, of the libraries it imports or of the files it is given has been read when the sandbox closes,
 and no thread but this one exists that could stay outside. Ends with 77 where the sandbox cannot be put up.
 """
 
+import contextlib
 import ctypes
 import os
 import runpy
@@ -15,11 +16,13 @@ from tidemill.sandbox.policy import Policy
 
 REFUSED_EXIT_CODE = 77
 _PR_SET_PDEATHSIG = 1
+_STANDARD_ERROR = 2
 
 
 def main() -> None:
     policy, parent, module = Policy.from_json(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     _end_with(parent)
+    _close_all_but(int(sys.argv[4]))
     try:
         confine(policy, Kernel.probe())
     except OSError as error:
@@ -28,6 +31,17 @@ def main() -> None:
         os._exit(REFUSED_EXIT_CODE)
     sys.argv = [module, *sys.argv[4:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _close_all_but(kept: int) -> None:
+    """Whoever started this process may have left more open than it meant to, such as a lock of its own.
+
+    What a descriptor is good for was decided when it was opened: no sandbox takes it back.
+    """
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - before anything is imported that could be left out
+        if number > _STANDARD_ERROR and number != kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(number)
 
 
 def _end_with(parent: int) -> None:

@@ -26,8 +26,12 @@ _TYPE_OF_SOCKET, _STREAM, _DATAGRAM = 0xF, 1, 2
 _TCP, _UDP = 6, 17
 _FAST_OPEN = 0x20000000
 _CLONE_THREAD = 0x00010000
+_CLONE_SHARING = _CLONE_THREAD | 0x00000400 | 0x00000200
+"""With descriptors (CLONE_FILES) and current folder (CLONE_FS), as threads have it: what one opens, the guard sees."""
+_CLOSE_RANGE_UNSHARE = 2
+_OWNER_BITS = (0o100, 0o200, 0o400)
 _CLONE_NAMESPACES = 0x7E020080
-_PARENT_DEATH_SIGNAL = 1
+_PARENT_DEATH_SIGNAL, _DUMPABLE = 1, 4
 _INVALID_PERSONALITY = 0xFFFFFFFF
 
 _EVERY_SOCKET = ("accept", "accept4", "bind", "listen")
@@ -37,6 +41,7 @@ _WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes"
 _HAS_RULES = frozenset({
     "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
     "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
+    "close_range", "mkdir", "mkdirat", "umask",
     "setxattr", "lsetxattr", "fsetxattr",
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
@@ -112,18 +117,29 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from (_Rule(call, 0) for call in _WITHOUT_EFFECT)
     yield from (_Rule(call, errno.EOPNOTSUPP) for call in ("setxattr", "lsetxattr", "fsetxattr"))
     yield _Rule("clone3", errno.ENOSYS)  # its flags cannot be seen; the C library then asks by clone
-    yield _Rule("clone", unless_equal=(_Test(0, _CLONE_THREAD, _CLONE_THREAD),))
+    yield _Rule("clone", unless_equal=(_Test(0, _CLONE_SHARING, _CLONE_SHARING),))
+    yield _Rule("close_range", if_equal=_Test(2, _CLOSE_RANGE_UNSHARE, _CLOSE_RANGE_UNSHARE))
     for flag in (1 << bit for bit in range(32) if _CLONE_NAMESPACES >> bit & 1):
         yield _Rule("clone", if_equal=_Test(0, flag, flag))
+    yield from _of_folders()
     yield from _of_processes(process_id)
     yield from _of_sockets(network)
     yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
+    yield _Rule("prctl", if_equal=_Test(0, _DUMPABLE))  # would keep its open files from a guard of the same user
     yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))
-    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: waiting for others' use.
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: seeing others' use.
     for request in (8, 10, 15, 1024, 1026):
         yield _Rule("fcntl", if_equal=_Test(1, request))
     for request in (0x5412, 0x541C, 0x8901, 0x8902):  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
         yield _Rule("ioctl", if_equal=_Test(1, request))
+
+
+def _of_folders() -> Iterator[_Rule]:
+    """None that its owner, and so the guard, may not look into."""
+    for bit in _OWNER_BITS:
+        yield _Rule("mkdir", unless_equal=(_Test(1, bit, bit),))
+        yield _Rule("mkdirat", unless_equal=(_Test(2, bit, bit),))
+        yield _Rule("umask", if_equal=_Test(0, bit, bit))
 
 
 def _of_processes(process_id: int) -> Iterator[_Rule]:

@@ -17,8 +17,8 @@ _NEWEST = 462
 _COMMON = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442,
-    "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448, "map_shadow_stack": 453,
+    "pidfd_open": 434, "clone3": 435, "close_range": 436, "pidfd_getfd": 438, "process_madvise": 440,
+    "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448, "map_shadow_stack": 453,
     "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
 }  # fmt: skip
 
@@ -41,6 +41,7 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "personality": 135, "vhangup": 153, "open_by_handle_at": 304,
     "name_to_handle_at": 303, "fanotify_init": 300, "fanotify_mark": 301,
     "inotify_init": 253, "inotify_init1": 294, "inotify_add_watch": 254, "lookup_dcookie": 212, "ustat": 136,
+    "mkdir": 83, "mkdirat": 258, "umask": 95,
     "fcntl": 72, "ioctl": 16, "prctl": 157, "mknod": 133, "mknodat": 259,
     "chmod": 90, "fchmod": 91, "fchmodat": 268, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260,
     "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199,
@@ -66,6 +67,7 @@ _AARCH64 = {
     "sethostname": 161, "setdomainname": 162, "personality": 92, "vhangup": 58, "open_by_handle_at": 265,
     "name_to_handle_at": 264, "fanotify_init": 262, "fanotify_mark": 263,
     "inotify_init1": 26, "inotify_add_watch": 27, "lookup_dcookie": 18,
+    "mkdirat": 34, "umask": 166,
     "fcntl": 25, "ioctl": 29, "prctl": 167, "mknodat": 33,
     "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
     "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16,

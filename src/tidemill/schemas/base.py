@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -11,17 +11,20 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from tidemill.kit.errors import Invalid
+from tidemill.kit.numbers import whole_number
 
 TEXT_PATTERN = "^[^\\u0000]*$"
 """What a text may hold: all but NUL, which PostgreSQL does not take."""
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: JSON can write both, PostgreSQL takes neither."""
+_DIGITS = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
@@ -46,30 +49,30 @@ def _document_text(declared: dict[str, Any]) -> None:
 
 
 class RequestBody(Schema):
-    """A JSON body. Types are those of JSON: ``true`` is no number, ``1`` no boolean, ``"1"`` neither; numbers are
-    finite, texts without NUL and whole surrogate pairs."""
+    """A JSON body. Types are those of JSON: ``true`` is no number, ``1`` no boolean, ``"1"`` neither, and ``1.0`` is a
+    whole number as in JSON Schema; numbers are finite, texts without NUL and whole surrogate pairs."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, json_schema_extra=document_texts)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _storable(cls, value: Any) -> Any:
+    def _storable(cls, value: Any, info: ValidationInfo) -> Any:
         if _is_unusable(value):
             raise PydanticCustomError("text_unusable", "A text holds NUL or half a surrogate pair.")
-        return value
+        return whole_number(value) if _is_whole(cls, info) else value
 
 
 class QueryParameters(Schema):
-    """A query string, in which everything is text."""
+    """A query string, in which everything is text. Whole numbers are written in digits alone."""
 
     model_config = ConfigDict(allow_inf_nan=False, json_schema_extra=document_texts)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _storable(cls, value: Any) -> Any:
+    def _storable(cls, value: Any, info: ValidationInfo) -> Any:
         if _is_unusable(value):
             raise Invalid("value_unusable", "The request names something that no name or number can be.")
-        return value
+        return _in_digits(value) if _is_whole(cls, info) else value
 
 
 class Reply(BaseModel):
@@ -92,6 +95,24 @@ def _is_unusable(value: Any) -> bool:
         elif isinstance(part, list):
             waiting += [inner for inner in part if not isinstance(inner, dict)]
     return False
+
+
+def _in_digits(value: Any) -> Any:
+    """Texts such as ``1_0``, `` 1`` and ``+1``, which Python reads as numbers too, are none."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value) is None:
+        raise PydanticCustomError("int_parsing", "A whole number is written in digits alone.")
+    return value
+
+
+def _is_whole(model: type[BaseModel], info: ValidationInfo) -> bool:
+    annotation = model.model_fields[info.field_name or ""].annotation
+    return annotation is int or int in get_args(annotation) or any(int in get_args(one) for one in get_args(annotation))
+
+
+IN_DIGITS = BeforeValidator(_in_digits)
+"""For whole numbers in a path or a header; behind their bounds, which pydantic else does not tell the document."""
+AS_IN_JSON = BeforeValidator(whole_number)
+"""The same for whole numbers in a JSON body that is no `RequestBody`."""
 
 
 def _written(value: Any) -> Any:

@@ -67,7 +67,7 @@ class VersionQuery(QueryParameters):
     sheet: Annotated[str | None, Field(max_length=64)] = None
     type: Annotated[list[_DeclaredType], Field(max_length=MAX_COLUMNS)] = Field(default_factory=list)
     """``column=type``, repeated; the type as in `IngestOptions.types`."""
-    missing: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    missing: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=100)] = Field(default_factory=list)
     """A text that means a missing value, repeated."""
     default_missing: bool = True
     new_contract: bool = False

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from tidemill.schemas.base import Moment, Reply
+from tidemill.schemas.base import AS_IN_JSON, Moment, Reply
 from tidemill.schemas.deployments import ServerState
 
 MAX_DEPLOYMENTS = 1_000
 MAX_KEYS = 10_000
 _LARGEST = 2**53
+_Count = Annotated[int, Field(ge=0, le=_LARGEST), AS_IN_JSON]
 _Id = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -58,9 +59,9 @@ class LoadStatus(Reply):
     name: _Id
     state: ServerState
     model_name: str | None = None
-    model_version: int | None = None
+    model_version: Annotated[int, AS_IN_JSON] | None = None
     """What it serves now."""
-    wanted_version: int | None = None
+    wanted_version: Annotated[int, AS_IN_JSON] | None = None
     error_code: str | None = None
     error_detail: Annotated[str | None, Field(max_length=2000)] = None
 
@@ -76,15 +77,15 @@ class ServerReport(Reply):
     deployments: Annotated[list[LoadStatus], Field(max_length=MAX_DEPLOYMENTS)]
     keys_used: Annotated[dict[_Id, Moment], Field(default_factory=dict, max_length=MAX_KEYS)]
     """Last use of each key since the last report."""
-    ledger_waiting_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
-    ledger_rejected_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
-    ledger_retry_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    ledger_waiting_bytes: _Count = 0
+    ledger_rejected_rows: _Count = 0
+    ledger_retry_rows: _Count = 0
     """Rows that were set aside and wait to be shipped again."""
-    ledger_lost_rows: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    ledger_lost_rows: _Count = 0
     """Answered rows that damage of its disk took."""
-    ledger_set_aside_bytes: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    ledger_set_aside_bytes: _Count = 0
     """Of the ledger's budget: everything that lies aside, files in quarantine included."""
-    quarantined_files: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
+    quarantined_files: _Count = 0
     """Damaged or foreign files of its state directory that it moved aside."""
     sandbox: Literal["full", "partial", "none"] | None = None
     """How far it can confine models that bring code of their own; None from one that does not say."""

@@ -95,14 +95,16 @@ class MlflowSettings(Section):
 
 class HttpSettings(Section):
     max_connections: PositiveInt = 1000
-    """Open connections of one process; above it the one that has waited longest without a request is closed. Lowered
-    where the process may open fewer files."""
+    """Open connections of one process; above it one is closed that has no request in hand, or whose caller has shown no
+    key and holds the request up: the first of the address that has most of them. Lowered where the process may open
+    fewer files."""
     max_header_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**10
     """Request line and headers together."""
     header_seconds: Seconds = 10
     """Time for the headers of a request to arrive."""
     body_seconds: Seconds = 30
-    """A request whose body brings less than 1 KiB in this time ends, unless the process itself was not reading."""
+    """A request whose body brings less than 1 KiB in this time ends, unless the process itself was not reading; one
+    without a key must bring all of it."""
 
 
 class ApiSettings(Section):
@@ -184,6 +186,9 @@ class WorkerSettings(Section):
     """A job that lost its worker or its computing child this often fails for good."""
     max_retries: Annotated[int, Field(ge=0)] = 8
     """How often a job is tried again that failed for a passing reason, such as a server that was away."""
+    store_patience_hours: PositiveInt = 168
+    """How long after it was made a job is still tried again because the object store is away, refuses or is not the
+    platform's (``max_retries`` counts no such attempt); at least every five minutes."""
     retry_backoff_seconds: Seconds = 2
     """Wait before the first retry; doubled for each further one, at most five minutes."""
     termination_grace_seconds: Seconds = 5
@@ -198,16 +203,20 @@ class SandboxSettings(Section):
     such code can then read whatever the worker and the model server can."""
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""Up to a hundred years: what lies further back is no moment of any calendar."""
+
+
 class RetentionSettings(Section):
-    jobs_days: PositiveInt = 90
+    jobs_days: Days = 90
     """How long jobs are kept after they ended; what they made is kept."""
-    job_logs_days: PositiveInt = 30
+    job_logs_days: Days = 30
     """How long the log lines of a job are kept after it ended; never longer than the job."""
-    studies_days: PositiveInt = 14
+    studies_days: Days = 14
     """How long Optuna's study of a training is kept after its job ended; never longer than the job."""
-    model_servers_days: PositiveInt = 7
+    model_servers_days: Days = 7
     """How long the last report of a model server that fell silent is kept."""
-    queue_days: PositiveInt = 7
+    queue_days: Days = 7
     """How long finished entries of the queue are kept, where any were left behind."""
 
 

@@ -107,6 +107,8 @@ def _read_secret(variable: str, file: str) -> str:
         return Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Invalid("setting_file_unreadable", f"{variable}: its file cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Invalid("setting_file_unreadable", f"{variable}: its file is damaged, it is no text.") from None
 
 
 def _read_file(file: Path, known: Mapping[_Path, Any], sources: dict[_Path, str]) -> dict[str, Any]:
@@ -114,6 +116,8 @@ def _read_file(file: Path, known: Mapping[_Path, Any], sources: dict[_Path, str]
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise Invalid("config_unreadable", f"The configuration file cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Invalid("config_unreadable", "The configuration file is damaged, it is no text.") from None
     except tomllib.TOMLDecodeError as error:
         raise Invalid("config_invalid", f"The configuration file is not TOML: {error}.") from None
     for path in _paths_of(tree):

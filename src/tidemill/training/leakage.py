@@ -23,6 +23,9 @@ _ALONE = 0.90
 _ALONE_SURE = 0.999
 _EXACT = 1 - 1e-6
 _MOST_COLUMNS = 300
+_MOSTLY_KNOWN = 0.5
+_CONSTANT = 1e-15
+"""Deviation of a column of ones that is all rounding."""
 _DUPLICATES_NOTED = 0.01
 _DUPLICATES_WARNED = 0.05
 
@@ -88,8 +91,9 @@ def _strength_alone(
 
 
 def _linear_combination(sample: pd.DataFrame, codes: Floats, given: LeakageInput) -> Iterator[Finding]:
-    """Numeric columns whose weighted sum is the target, to within rounding."""
-    names = given.features.numbers[:_MOST_COLUMNS]
+    """Numeric columns whose weighted sum is the target, to within rounding. Columns of gaps leave no whole rows."""
+    known = sample[given.features.numbers[:_MOST_COLUMNS]].notna().mean()
+    names = [str(name) for name, share in known.items() if share >= _MOSTLY_KNOWN]
     complete = sample[names].notna().all(axis=1).to_numpy() if names else np.zeros(0, dtype=bool)
     if given.target.task != "regression" or complete.sum() < 3 * len(names) or not names:
         return
@@ -107,12 +111,25 @@ def _linear_combination(sample: pd.DataFrame, codes: Floats, given: LeakageInput
 
 def _explained(numbers: Floats, wanted: Floats) -> float:
     """R2 of least squares with intercept; 0 where there is nothing to explain."""
-    total = float(((wanted - wanted.mean()) ** 2).sum())
-    if total == 0:
+    target = _standardised(wanted)
+    if not target.any():
         return 0.0
-    design = np.column_stack([numbers, np.ones(len(numbers))])
-    solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
-    return 1 - float(((wanted - design @ solution) ** 2).sum()) / total
+    design = _standardised(numbers)
+    solution = np.linalg.lstsq(design, target, rcond=None)[0]
+    return 1 - float(((target - design @ solution) ** 2).mean())
+
+
+def _standardised(values: Floats) -> Floats:
+    """Of mean 0 and variance 1, by column; constants become 0.
+
+    Least squares takes what is small beside the largest column for rounding, as prices are beside long numbers.
+    """
+    largest = np.abs(values).max(axis=0)
+    scaled = values / np.where(largest > 0, largest, 1)
+    centred = scaled - scaled.mean(axis=0)
+    spread = centred.std(axis=0)
+    moves = spread > _CONSTANT
+    return np.asarray(np.where(moves, centred / np.where(moves, spread, 1), 0))
 
 
 def _duplicates(given: LeakageInput) -> Iterator[Finding]:

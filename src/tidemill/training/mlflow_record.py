@@ -192,10 +192,16 @@ def _model(client: MlflowClient, experiment: str, run_id: str, head: RunHead, fo
         model = client.create_logged_model(experiment, name=head.model_name, source_run_id=run_id)
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
-    # By this its page shows the model, and `mlflow.get_run(...).outputs` names it.
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    _log_output(client, run_id, str(model.model_id))
     _register(client, run_id, head, model)
     return f"models:/{model.model_id}"
+
+
+def _log_output(client: MlflowClient, run_id: str, model_id: str) -> None:
+    """By this the run's page shows the model, and `mlflow.get_run(...).outputs` names it; MLflow refuses it twice."""
+    outputs = client.get_run(run_id).outputs
+    if all(output.model_id != model_id for output in (outputs.model_outputs if outputs else ())):
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
 
 def _register(client: MlflowClient, run_id: str, head: RunHead, model: Any) -> None:

@@ -16,6 +16,7 @@ from tidemill.schemas.problem import ProblemDetails
 from tidemill.tracing.spans import is_on
 from tidemill.web.access import QUIET, AccessMiddleware
 from tidemill.web.body_limit import BodyLimitMiddleware
+from tidemill.web.content_encoding import ContentEncodingMiddleware
 from tidemill.web.documentation import documentation_router
 from tidemill.web.health import Check, health_router
 from tidemill.web.last_answer import LastAnswerMiddleware
@@ -39,6 +40,8 @@ class WebConfig:
     """What a reader of ``/docs`` should know before the routes; Markdown."""
     body_limit_exceptions: Sequence[tuple[str, int]] = ()
     """Paths (as a pattern) and the limit in bytes that holds there instead."""
+    packed_paths: Sequence[str] = ()
+    """Patterns of paths whose bodies may be compressed."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     notices: Mapping[str, Check] = field(default_factory=dict)
     authentication: Middleware | None = None
@@ -70,6 +73,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
     install_problem_handlers(app)
     for inner in reversed(config.inner_middleware):
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
+    app.add_middleware(ContentEncodingMiddleware, packed_paths=config.packed_paths)
     app.add_middleware(BodyLimitMiddleware, limit_bytes=config.max_body_bytes, exceptions=config.body_limit_exceptions)
     if config.authentication is not None:
         app.add_middleware(config.authentication.cls, *config.authentication.args, **config.authentication.kwargs)

@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidemill.kit.errors import TooLarge
 from tidemill.web.problems import problem_response
 
+_MOST_DIGITS = 19
+"""Of numbers below 2**63; a string of thousands is no int to Python."""
+
 
 class BodyLimitMiddleware:
     """``exceptions``: pairs of a pattern of paths and the limit in bytes that holds there instead."""
@@ -25,7 +28,7 @@ class BodyLimitMiddleware:
             return
         limit_bytes = self._limit_for(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > limit_bytes:
+        if _announces_more(announced, limit_bytes):
             await problem_response(_too_large(limit_bytes), Request(scope))(scope, receive, send)
             return
         await _Counted(self.app, limit_bytes)(scope, receive, send)
@@ -67,6 +70,14 @@ class _Counted:
     @property
     def _exceeded(self) -> bool:
         return self._read_bytes > self._limit_bytes
+
+
+def _announces_more(content_length: str, limit_bytes: int) -> bool:
+    """False for what is no number of bytes: then they are counted. Zeros may fill it up to any length."""
+    digits = content_length.lstrip("0") or "0"
+    if not (digits.isascii() and digits.isdigit()):
+        return False
+    return len(digits) > _MOST_DIGITS or int(digits) > limit_bytes
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

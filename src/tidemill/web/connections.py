@@ -4,6 +4,7 @@ uvicorn and its parser bound none of these. A proxy in front does, but must not 
 """
 
 import asyncio
+import ipaddress
 import json
 import logging
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ from typing import Any, cast
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from tidemill.web.problems import RETRY_AFTER_SECONDS
+
 log = logging.getLogger(__name__)
+
+_CONNECTION = "tidemill.connection"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class ConnectionLimits:
     header_seconds: float = 10.0
     """For the whole of the headers to arrive, from the connection's or the request's first byte."""
     body_seconds: float = 30.0
-    """In each such span, while the process reads, `body_bytes` of the body must arrive, or its end."""
+    """In each such span, while the process reads, `body_bytes` of the body must arrive, or its end; from a caller who
+    has shown no key, its end."""
     body_bytes: int = 1024
     answer_seconds: float = 120.0
     """A client that takes nothing of an answer for so long is gone."""
@@ -38,33 +44,56 @@ class ConnectionLimits:
 
 
 class Connections:
-    """The open connections of one process, those without a request in hand in the order in which they began to wait."""
+    """The open connections of one process, and which of them make room for the next: each that waits without a request,
+    and each whose caller has shown no key and holds up what was asked, by a body that comes or an answer that is taken.
+    """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._open: set[BoundedProtocol] = set()
-        self._waiting: dict[BoundedProtocol, None] = {}
+        self._yielding: dict[str, dict[BoundedProtocol, None]] = {}
+        """By host, in the order in which they began to."""
 
     def opened(self, connection: "BoundedProtocol") -> bool:
-        """False if there is no room. The connection that has waited longest without a request makes room."""
+        """False if there is no room, and none can be made.
+
+        Of the host with the most connections that may be ended, the first makes room: however many one host opens, and
+        however quickly, the others keep theirs.
+        """
         if len(self._open) >= self.limits.most:
-            if not self._waiting:
+            if not self._yielding:
                 return False
-            next(iter(self._waiting)).end("too many connections")
+            most = max(self._yielding.values(), key=len)
+            next(iter(most)).end("too many connections")
         self._open.add(connection)
-        self._waiting[connection] = None
+        self.yields(connection)
         return True
 
-    def waits(self, connection: "BoundedProtocol") -> None:
-        self._waiting.pop(connection, None)
-        self._waiting[connection] = None
+    def yields(self, connection: "BoundedProtocol") -> None:
+        """It makes room from now on, after those of its host that do already."""
+        if connection in self._open:
+            self.works(connection)
+            self._yielding.setdefault(connection.host, {})[connection] = None
 
     def works(self, connection: "BoundedProtocol") -> None:
-        self._waiting.pop(connection, None)
+        """It keeps its place."""
+        others = self._yielding.get(connection.host, {})
+        if others.pop(connection, connection) is None and not others:
+            del self._yielding[connection.host]
 
     def closed(self, connection: "BoundedProtocol") -> None:
+        self.works(connection)
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
+
+
+def caller_is_known(scope: Scope) -> None:
+    """To be told as soon as a request's key was found genuine: it keeps its connection, and its body the time it needs.
+
+    Does nothing for a request that came by another server than ours, as in tests of an application alone.
+    """
+    connection = scope.get(_CONNECTION)
+    if isinstance(connection, BoundedProtocol):
+        connection.caller_is_known()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -74,6 +103,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._own = own
         self._limits = own.limits
+        self.host = ""
+        """What its connections are counted by."""
+        self._is_known = False
+        """Whether the present request has shown a key; until then its time is the stranger's."""
         self._in_head = True
         self._in_body = False
         self._head_bytes = 0
@@ -88,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.host = host_of(transport.get_extra_info("peername"))
         if not self._own.opened(self):
             self.transport = transport
             self._refuse(503, "connections_exhausted", "Too many connections are open.")
@@ -115,6 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        cast("Scope", self.scope)[_CONNECTION] = self
         self._head_bytes = 0
         if self._head_since is None:
             self._head_since = self.loop.time()
@@ -132,7 +167,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
         self._head_since = None
         self._body_since, self._body_count = self.loop.time(), 0
-        self._own.works(self)
+        self._is_known = False
+        self._own.yields(self)
         ours = self.app
         if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
             self.app = _headers_too_large
@@ -153,8 +189,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = True, False
         self._drain_since = None
         super().on_message_complete()
+        self._own.works(self)
         if self.cycle.response_complete:
-            self._own.waits(self)
+            self._own.yields(self)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -164,12 +201,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             return
         super().on_response_complete()
-        if self.transport.is_closing() or not self.cycle.response_complete:
+        if not self.cycle.response_complete:
             return  # the next request is on its way already
-        if self._in_body:
+        if self._in_body and not self.transport.is_closing():
             self._drain_since = self.loop.time()
+        self._own.yields(self)
+
+    def caller_is_known(self) -> None:
+        """Of the present request."""
+        self._is_known = True
+        self._body_since, self._body_count = self.loop.time(), 0
+        if self._is_answering:
+            self._own.works(self)
+
+    def send_400_response(self, msg: str) -> None:
+        """The parser takes no more of this connection, which is told as a problem, like every other refusal."""
+        code, detail = "request_malformed", "This is no request of HTTP/1.1."
+        if self._request is None or self._request.response_complete:
+            self._refuse(400, code, detail)
+        elif self._request.response_started:
+            self.end(code)
         else:
-            self._own.waits(self)
+            # The application waits for the rest of a body: it learns that there is none.
+            self.transport.write(_answer(400, code, detail))
+            self.transport.close()
 
     def end(self, why: str) -> None:
         """Close at once."""
@@ -181,6 +236,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _request(self) -> RequestResponseCycle | None:
         """The present request, or the last one; uvicorn's annotation leaves out that there may be none yet."""
         return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._request is not None and not self._request.response_complete and not self.is_ending
 
     @property
     def is_ending(self) -> bool:
@@ -196,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lingering = True
         self._head_since, self._drain_since = None, self.loop.time()
         self._unset_keepalive_if_required()
-        self._own.waits(self)
+        self._own.yields(self)
         self.transport.write_eof()
 
     def _look_at_clock(self) -> None:
@@ -224,7 +283,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:
             self._body_since, self._body_count = now, 0
         elif now - self._body_since > self._limits.body_seconds:
-            if self._body_count < self._limits.body_bytes:
+            if not self._is_known or self._body_count < self._limits.body_bytes:
                 self.end("a body came too slowly")
             self._body_since, self._body_count = now, 0
 
@@ -240,12 +299,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._request is None or self._request.response_complete:
-            body = _problem(status, code, detail)
-            lines = [b"%b: %b\r\n" % line for line in _headers_of(body)]
-            self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+            self.transport.write(_answer(status, code, detail))
             self.close_gently()
         else:
             self.end(code)
+
+
+def host_of(peer: object) -> str:
+    """Whose a connection is, by its peer's address: in IPv6 one host has all of a /64; "" of a Unix socket."""
+    if not isinstance(peer, tuple):
+        return ""
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 class _GentlyClosed:
@@ -268,6 +337,13 @@ async def _headers_too_large(scope: Scope, receive: Receive, send: Send) -> None
     body = _problem(431, "headers_too_large", "The headers are larger than the limit.")
     await send({"type": "http.response.start", "status": 431, "headers": _headers_of(body)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _answer(status: int, code: str, detail: str) -> bytes:
+    body = _problem(status, code, detail)
+    later = [(b"retry-after", RETRY_AFTER_SECONDS.encode())] if status == 503 else []
+    lines = [b"%b: %b\r\n" % line for line in [*_headers_of(body), *later]]
+    return b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
 
 
 def _headers_of(body: bytes) -> list[tuple[bytes, bytes]]:

@@ -9,6 +9,14 @@ from tidemill.schemas.base import TEXT_PATTERN
 from tidemill.web.documentation import KEY_SCHEME
 from tidemill.web.problems import MEDIA_TYPE
 
+
+def response_header(name: str, description: str) -> dict[str, Any]:
+    """A header that every answer of a status has, for ``responses`` of a route."""
+    return {name: {"description": description, "required": True, "schema": {"type": "string"}}}
+
+
+JOB_LOCATION = response_header("Location", "The job's path, to be followed")
+ENTITY_TAG = response_header("ETag", "Changes with the content")
 _PARAMETER_PATTERN = "^[^/:\\u0000]+$"
 _PROBLEM = "#/components/schemas/ProblemDetails"
 _DESCRIPTIONS = {
@@ -22,6 +30,10 @@ _DESCRIPTIONS = {
     "415": "The media type is none that is read here",
     "422": "The request does not fit its schema, or names what cannot be",
     "503": "Something that is needed is away, full or busy; try again",
+}
+_HEADERS = {
+    "401": response_header("WWW-Authenticate", "How to show a key"),
+    "503": response_header("Retry-After", "Seconds until another try is worth it"),
 }
 _ALWAYS = ("422", "503")
 _WITH_KEY = ("401", "403")
@@ -39,7 +51,7 @@ def complete(app: FastAPI, public_paths: Collection[str]) -> dict[str, Any]:
             operation["security"] = [{KEY_SCHEME.scheme_name: []}]
         for parameter in operation.get("parameters", ()):
             _declare_text(parameter)
-        _declare_problems(operation, "{" in path, method, path not in public_paths)
+        declare_problems(operation, "{" in path, method, path not in public_paths)
     app.openapi_schema = document
     return document
 
@@ -56,7 +68,7 @@ def _declare_text(parameter: dict[str, Any]) -> None:
             schema["pattern"] = _PARAMETER_PATTERN if parameter["in"] == "path" else TEXT_PATTERN
 
 
-def _declare_problems(operation: dict[str, Any], names_something: bool, method: str, with_key: bool) -> None:
+def declare_problems(operation: dict[str, Any], names_something: bool, method: str, with_key: bool) -> None:
     """Each status that can be expected, and ``default`` for all others, always as problem details."""
     statuses = [*_ALWAYS]
     statuses += _WITH_KEY if with_key else ()
@@ -69,6 +81,8 @@ def _declare_problems(operation: dict[str, Any], names_something: bool, method: 
     for status in sorted(statuses):
         known = responses.setdefault(status, {"description": _DESCRIPTIONS[status]})
         known.setdefault("content", {})[MEDIA_TYPE] = {"schema": {"$ref": _PROBLEM}}
+        if status in _HEADERS:
+            known["headers"] = _HEADERS[status]
     responses["default"] = {
         "description": "A problem",
         "content": {MEDIA_TYPE: {"schema": {"$ref": _PROBLEM}}},

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from tidemill.schemas.base import TEXT_PATTERN, Reply
+from tidemill.web.problems import RETRY_AFTER_SECONDS
 
 Check = Callable[[], Awaitable[bool]]
 _CHECK_TIMEOUT_SECONDS = 3
@@ -37,6 +38,8 @@ def health_router(checks: Mapping[str, Check], notices: Mapping[str, Check] | No
         results = await run_checks()
         ready = all(results.values())
         response.status_code = 200 if ready else 503
+        if not ready:
+            response.headers["Retry-After"] = RETRY_AFTER_SECONDS
         health = Health(status="ok" if ready else "unready")
         if verbose is not None:
             health.checks, health.notices = results, await run_notices()

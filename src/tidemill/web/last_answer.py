@@ -27,9 +27,14 @@ class LastAnswerMiddleware:
             return await receive()
 
         async def send_and_close(message: Message) -> None:
-            is_last = held_back or getattr(scope["app"].state, "stopping", False)
+            is_last = held_back or _is_stopping(scope)
             if is_last and message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
         await self.app(scope, noting_receive if held_back else receive, send_and_close)
+
+
+def _is_stopping(scope: Scope) -> bool:
+    """False around an application that is not ours, which nobody tells."""
+    return getattr(getattr(scope.get("app"), "state", None), "stopping", False) is True

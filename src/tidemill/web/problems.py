@@ -32,7 +32,9 @@ _STATUS: dict[type[TidemillError], int] = {
     errors.DeadlineExceeded: 504,
     errors.Unavailable: 503,
 }
-_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="tidemill"'}, 503: {"Retry-After": "2"}, 504: {"Retry-After": "2"}}
+RETRY_AFTER_SECONDS = "2"
+_LATER = {"Retry-After": RETRY_AFTER_SECONDS}
+_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="tidemill"'}, 503: _LATER, 504: _LATER}
 _HTTP_CODES = {400: "bad_request", 404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -61,7 +63,7 @@ def problem_body(error: TidemillError, status: int, instance: str) -> dict[str, 
 def problem_response(error: TidemillError, request: Request, status: int | None = None) -> JSONResponse:
     """The answer for ``error``; ``app.state.problem_members``, where set, adds members that other dialects know."""
     status = status_of(error) if status is None else status
-    body = problem_body(error, status, request.url.path)
+    body = problem_body(error, status, request.scope["path"])
     members: Callable[[TidemillError], dict[str, Any]] | None = getattr(request.app.state, "problem_members", None)
     if members is not None:
         body |= members(error)
@@ -73,8 +75,9 @@ def of_validation(raised: RequestValidationError) -> tuple[TidemillError, int]:
     found = raised.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return errors.Malformed("body_not_json", "The body is not JSON."), 400
-    problems = [Problem(_pointer(item["loc"]), str(item["type"]), str(item["msg"])) for item in found]
-    return errors.Invalid("request_invalid", "The request does not fit its schema.", problems[:MAX_PROBLEMS]), 422
+    shown = found[:MAX_PROBLEMS]
+    problems = [Problem(_pointer(item["loc"]), str(item["type"]), str(item["msg"])) for item in shown]
+    return errors.Invalid("request_invalid", "The request does not fit its schema.", problems), 422
 
 
 def _pointer(location: Sequence[int | str]) -> str:

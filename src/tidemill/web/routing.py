@@ -48,7 +48,10 @@ class RouteTable:
 
 
 class RouteMiddleware:
-    """Puts the `KnownRoute` into the scope; 404 and 405 (with every method of the path) are answered at once."""
+    """Puts the `KnownRoute` into the scope; 404 and 405 (with every method of the path) are answered at once.
+
+    An escaped slash is 404: in no name there is one, and unescaped it would lead to another route than it seems to.
+    """
 
     def __init__(self, app: ASGIApp, table: Callable[[], RouteTable]) -> None:
         self.app = app
@@ -58,7 +61,8 @@ class RouteMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        route, methods = self._table().find(scope["method"], scope["path"])
+        is_split = b"%2f" in scope.get("raw_path", b"").lower()
+        route, methods = (None, []) if is_split else self._table().find(scope["method"], scope["path"])
         if route is not None:
             scope["route"] = scope["tidemill.route"] = route
             await self.app(scope, receive, send)
@@ -66,6 +70,12 @@ class RouteMiddleware:
         request = Request(scope)
         answer = method_not_allowed(request, methods) if methods else route_not_found(request)
         await answer(scope, receive, send)
+
+
+def target_of(request: Request) -> tuple[str, str]:
+    """Path and query, whatever bytes they are of: the framework's ``request.url`` reads the query as UTF-8, and whose
+    host it names the caller says."""
+    return request.scope["path"], request.scope["query_string"].decode("latin-1")
 
 
 def route_of(scope: Scope) -> KnownRoute | None:

@@ -15,6 +15,7 @@ from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from tidemill.settings.model import HttpSettings
 from tidemill.web.connections import BoundedProtocol, ConnectionLimits, Connections
@@ -95,8 +96,14 @@ def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
             return accepted
 
 
-def server_config(app: FastAPI, host: str, port: int, limits: ConnectionLimits | None = None) -> uvicorn.Config:
-    """One process, our own access log, bounded connections, a bounded time for open requests when stopping."""
+def server_config(
+    app: ASGIApp, host: str, port: int, limits: ConnectionLimits | None = None, dates_itself: bool = False
+) -> uvicorn.Config:
+    """One process, our own access log, bounded connections, a bounded time for open requests when stopping.
+
+    dates_itself: the application writes the ``Date`` of its answers. No process has a WebSocket: whatever library for
+    them is installed, a request for one is answered as any other, within the same limits.
+    """
     return uvicorn.Config(
         app,
         http=cast(
@@ -108,6 +115,8 @@ def server_config(app: FastAPI, host: str, port: int, limits: ConnectionLimits |
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=not dates_itself,
+        ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=75,
     )

@@ -22,7 +22,7 @@ from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import open_object_store
 from tidemill.db.engine import create_engine, create_session_factory
 from tidemill.db.metrics import watch_pool
-from tidemill.features.stores import identity
+from tidemill.features.stores import service as stores
 from tidemill.jobs.definition import TaskDefinition, WorkerServices
 from tidemill.jobs.engine import JobEngine
 from tidemill.jobs.failures import explain, where
@@ -88,7 +88,7 @@ async def _services(settings: Settings, registry: CollectorRegistry) -> AsyncIte
     try:
         async with MlflowRest(settings.mlflow, registry) as mlflow:
             sessions, store = create_session_factory(engine), open_object_store(settings.object_store, registry)
-            identity.bind(store, sessions)
+            stores.bind(store, sessions)
             yield WorkerServices(settings, sessions, store, mlflow)
     finally:
         await engine.dispose()

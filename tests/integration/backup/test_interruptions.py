@@ -21,7 +21,7 @@ from tidemill.backup.manifest import StoredFile
 from tidemill.backup.restore import Restore
 from tidemill.backup.sealing import Keys, new_identity
 from tidemill.backup.stack import Stack
-from tidemill.backup.target import BackupTarget
+from tidemill.backup.target import BackupTarget, Found
 from tidemill.backup.verify import check_store
 from tidemill.db.engine import create_session_factory, transaction
 from tidemill.features.registry import administration
@@ -115,19 +115,30 @@ async def test_a_restore_that_broke_off_between_the_databases_can_be_run_again(
 ) -> None:
     stack, fresh = make_stack(), make_stack(empty=True)
     await fill(stack)
-    made = await vault.back_up(stack)
-    key = f"backups/{made.manifest.id}/tidemill.dump"
-    dump = await vault.target.store.get(key)
-    await vault.target.store.delete([key])
-    async with stack.engine() as engine, engine.begin() as connection:
-        await connection.exec_driver_sql("SELECT 1")
+    await vault.back_up(stack)
+    losing = Vault(_Losing(vault.target.store, "tidemill.dump"), vault.keys, vault.folder)
     with pytest.raises(NotFound):
-        await vault.restore(fresh)
+        await losing.restore(fresh)
     assert await rows_of(fresh.mlflow, "SELECT name FROM experiments") == [("Default",)]
-    await vault.target.store.put(key, dump)
     await vault.restore(fresh)
     assert await rows_of(fresh.tidemill, "SELECT name FROM models") == [("loans",)]
     assert await rows_of(fresh.tidemill, "SELECT to_regnamespace('tidemill_restore')") == [(None,)]
+
+
+class _Losing(BackupTarget):
+    """Has a file no more, once it was read for the first time."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        super().__init__(store)
+        self._name = name
+        self._was_read = False
+
+    async def fetch(self, found: Found, path: Path, keys: Keys) -> None:
+        if found.key.endswith(self._name):
+            if self._was_read:
+                raise NotFound("backup_file_missing", f"{found.key} of the backup is missing.")
+            self._was_read = True
+        await super().fetch(found, path, keys)
 
 
 class _Paused(BackupTarget):

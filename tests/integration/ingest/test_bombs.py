@@ -157,6 +157,53 @@ def test_damaged_footers_and_pages_are_told_whatever_is_in_them() -> None:
             continue
 
 
+def _fields(*numbered: tuple[int, int, bytes]) -> bytes:
+    """A struct of Thrift's compact protocol: (number, type, value) each, with its number in full."""
+    return b"".join(bytes([kind]) + _varint(number << 1) + value for number, kind, value in numbered) + b"\0"
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
+def _number(value: int) -> bytes:
+    return _varint(value << 1)
+
+
+_HONEST = ((1, 5, _number(0)), (2, 5, _number(64)), (3, 5, _number(0)))
+_MANY, _FEW = (_fields((1, 5, _number(count)), (2, 5, _number(0)), (4, 5, _number(0))) for count in (10**9, 1))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        _fields(*_HONEST, (5, 12, _MANY), (8, 12, _FEW)),
+        _fields(*_HONEST, (8, 12, _FEW)),
+        _fields(*_HONEST, (5, 12, _MANY), (5, 12, _FEW)),
+        _fields(*_HONEST, (5, 12, _FEW), (65536 + 5, 12, _MANY)),
+        _fields(*_HONEST, (5, 12, _fields((1, 5, _number(2**32 + 1)), (2, 5, _number(0))))),
+        _fields(*_HONEST, (5, 12, _fields((1, 5, _number(1)), (1, 5, _number(10**9)), (2, 5, _number(0))))),
+        _fields(*_HONEST[:2], (5, 12, _FEW)),
+        _fields((1, 5, _number(9)), *_HONEST[1:], (5, 12, _FEW)),
+    ],
+    ids=range(8),
+)
+def test_a_page_is_judged_by_the_details_that_decoders_read_or_not_at_all(header: bytes) -> None:
+    honest = _fields(*_HONEST, (5, 12, _MANY))
+    pages = read_pages(lambda at, most: honest[at : at + most], 0, len(honest), 9)
+    assert [page.value_count for page in pages] == [10**9]
+    with pytest.raises(Damaged):
+        read_pages(lambda at, most: header[at : at + most], 0, len(header), 9)
+
+
+def test_a_second_schema_behind_the_first_is_damage() -> None:
+    body = _parquet(pa.table({"a": range(10)}))
+    footer = body[-check_footer(body[-8:], 10**6) : -8]
+    check_schema(footer)
+    with pytest.raises(Damaged):
+        check_schema(footer[:-1] + bytes([9]) + _varint(2 << 1) + b"\x0c" + b"\0")
+
+
 def test_a_footer_beyond_the_limit_is_refused() -> None:
     with pytest.raises(OverflowError):
         check_footer(struct.pack("<I", 2**31) + b"PAR1", 2**20)

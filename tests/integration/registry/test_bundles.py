@@ -58,6 +58,8 @@ def test_unpacking_gives_the_files_back(model: Path, tmp_path: Path) -> None:
         ("hard", tarfile.LNKTYPE),
         ("device", tarfile.CHRTYPE),
         ("pipe", tarfile.FIFOTYPE),
+        ("d/" * 1500 + "file", tarfile.REGTYPE),
+        ("d/" * 1500, tarfile.DIRTYPE),
     ],
 )
 def test_an_unsafe_member_is_refused_and_nothing_stays(tmp_path: Path, name: str, kind: bytes) -> None:
@@ -68,6 +70,15 @@ def test_an_unsafe_member_is_refused_and_nothing_stays(tmp_path: Path, name: str
     assert refused.value.code == "bundle_member_unsafe"
     assert list((tmp_path / "target").iterdir()) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_would_be_refused_for_its_depth_is_not_packed(model: Path, tmp_path: Path) -> None:
+    deep = model.joinpath(*["d"] * 70)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    with pytest.raises(Invalid) as refused:
+        pack_bundle(model, tmp_path / "deep.tar")
+    assert refused.value.code == "bundle_member_unsafe"
 
 
 def test_a_duplicate_member_is_refused(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """What a hostile model tries. Stands alone: it is run as a compute function, and copied into a model as its code."""
 
 # It asks the kernel as directly as it can, and takes any answer.
-# ruff: noqa: BLE001, PLC0415, PTH101, PTH108, PTH116, PTH123, PTH208, PTH211, SIM115
+# ruff: noqa: BLE001, PLC0415, PTH101, PTH102, PTH108, PTH116, PTH123, PTH208, PTH211, SIM115
 
+import contextlib
 import ctypes
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,13 @@ def _on_the_kernel() -> dict[str, Callable[[], Any]]:
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
         "become a program": lambda: os.execv("/bin/true", ["true"]),
         "leave the session": os.setsid,
+        "thread with descriptors of its own": lambda: _thread_without(0x400),
+        "thread with a current folder of its own": lambda: _thread_without(0x200),
+        "descriptors of its own": lambda: _syscall(436, 2**31, 2**31, 2),
+        "hide open files": lambda: _call("prctl", 4, 0),
+        "folder closed to its owner": lambda: os.mkdir("closed", 0o300),
+        "folder closed to its owner, by its parent": lambda: os.mkdir("closed", 0o300, dir_fd=os.open(".", 0)),
+        "folders closed to their owner": lambda: os.umask(0o400),
         "outlive the parent": lambda: _call("prctl", 1, 0),
         "new user namespace": lambda: _call("unshare", 0x10000000),
         "mount": lambda: _call("mount", b"none", b"/", b"tmpfs", 0, None),
@@ -143,6 +152,57 @@ def fill_deleted(request: dict[str, Any], reporter: Any = None) -> dict[str, Any
         held.append(file)
 
 
+def fill_mapped(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """Neither named nor open: only a page of each is mapped."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    while True:
+        file = os.open("gone", os.O_CREAT | os.O_RDWR)
+        os.write(file, bytes(2**20))
+        assert library.mmap(None, ctypes.c_size_t(4096), 1, 1, file, ctypes.c_long(0)) != ctypes.c_void_p(-1).value
+        os.close(file)
+        os.unlink("gone")
+
+
+def fill_deep(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """Below a path that is longer than any call takes, and in more folders than functions may call each other."""
+    for _ in range(1500):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    return fill_with_files(request, reporter)
+
+
+def fill_without_a_first_thread(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    """The kernel tells nothing of a process by its id any more once its first thread has ended."""
+    threading.Thread(target=fill_deleted, args=(request,)).start()
+    _syscall(60 if _X86 else 93, 0)
+    return {}
+
+
+def take_memory_without_a_first_thread(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    held: list[bytes] = []
+    threading.Thread(target=lambda: [held.append(b"x" * 2**20) for _ in range(2**20)]).start()
+    _syscall(60 if _X86 else 93, 0)
+    return {}
+
+
+def start_many_threads(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
+    threading.stack_size(2**16)
+    with contextlib.suppress(RuntimeError):
+        while True:
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+    threading.Event().wait()
+    return {}
+
+
+def hang_up() -> None:
+    """Close every socket and run on."""
+    for descriptor in os.listdir("/proc/self/fd"):
+        if int(descriptor) > 2 and Path(f"/proc/self/fd/{descriptor}").exists():
+            os.close(int(descriptor))
+    threading.Event().wait()
+
+
 def name_a_secret(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
     return {"path": request["secrets"][0]}
 
@@ -188,6 +248,17 @@ def _fork() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
+
+
+def _thread_without(flag: int) -> None:
+    """One that yields once and ends; it shares all but what ``flag`` says."""
+    library = ctypes.CDLL(None, use_errno=True)
+    stack = ctypes.create_string_buffer(2**16)
+    top = ctypes.c_void_p((ctypes.addressof(stack) + 2**16) & ~15)
+    threads_share = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
+    if library.clone(library.syscall, top, threads_share & ~flag, ctypes.c_void_p(24 if _X86 else 124)) == -1:
+        raise OSError(ctypes.get_errno(), "clone")
+    time.sleep(0.1)  # on the stack that would be freed
 
 
 def _take_a_power() -> None:

@@ -1,7 +1,9 @@
 """A hostile model, in a worker's child and in a model server: it gets nowhere, and an honest one notices nothing."""
 
+import asyncio
 import json
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,10 +15,12 @@ from tests.integration.sandbox import attacks
 from tidemill.jobs.compute import ComputeChild, ComputeOrder, Confinement
 from tidemill.jobs.lease import Lease, lease_clock
 from tidemill.jobs.messages import Message
-from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.errors import Invalid, Unavailable, Unsupported
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
+from tidemill.sandbox.child import command, environment, policy_of
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.policy import NOTHING, Reach
+from tidemill.sandbox.policy import NOTHING, Limits, Reach
 from tidemill.settings.model import SandboxSettings, WorkerSettings
 
 ENTRIES = attacks.__name__
@@ -86,15 +90,40 @@ async def test_foreign_code_in_a_worker_reaches_nothing(targets: dict[str, Any],
     check(await compute(tmp_path, "attack", targets, reach=Reach(foreign=True)))
 
 
+def test_a_child_keeps_no_descriptor_but_its_own_whatever_was_left_open(tmp_path: Path) -> None:
+    """A lock of the platform, say, that some library's way of starting processes hands on."""
+    module = "tests.integration.sandbox.descriptors"
+    policy = policy_of(module, NOTHING, (tmp_path,), Limits.of_memory(2**30, 2**20), strict=True)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, (tmp_path / "lock").open("a") as lock:
+        done = subprocess.run(
+            command(policy, module, theirs.fileno()), pass_fds=(theirs.fileno(), lock.fileno()), check=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, text=True, env=environment(tmp_path, 1, False),
+        )  # fmt: skip
+        assert done.stdout.split() == ["0", "1", "2", str(theirs.fileno())]
+
+
 async def test_what_honest_code_does_works_in_the_sandbox(targets: dict[str, Any], tmp_path: Path) -> None:
     assert await compute(tmp_path, "honest", targets) == {"text": "text", "threads": [1], "socket": "x"}
 
 
-@pytest.mark.parametrize("entry", ["fill_with_files", "fill_deleted"])
-async def test_a_child_that_fills_the_disk_with_many_files_is_ended(entry: str, tmp_path: Path) -> None:
+FILLING = {
+    "fill_with_files": {"disk_limit_exceeded"},
+    "fill_deleted": {"disk_limit_exceeded"},
+    "fill_mapped": {"disk_limit_exceeded", "files_hidden"},  # only the superuser is told the size of a mapped file
+    "fill_deep": {"files_hidden"},
+    "fill_without_a_first_thread": {"disk_limit_exceeded"},
+    "take_memory_without_a_first_thread": {"memory_limit_exceeded"},
+    "start_many_threads": {"threads_limit_exceeded"},
+}
+
+
+@pytest.mark.parametrize("entry", FILLING)
+async def test_a_child_that_takes_too_much_is_ended_however_it_hides_that(entry: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid) as ended:
-        await compute(tmp_path, entry, {})
-    assert ended.value.code == "disk_limit_exceeded"
+        await compute(tmp_path, entry, {}, memory_limit_bytes=2**29)
+    assert ended.value.code in FILLING[entry]
+    assert remove_tree(tmp_path)
 
 
 async def test_a_child_with_addresses_connects_to_these_and_to_no_other(
@@ -148,6 +177,8 @@ class Hostile:
         self.at_loading = attack(targets)
 
     def predict(self, frame, params=None):
+        if frame["x"][0] == 2:
+            hang_up()
         found = attack(self.targets) if frame["x"][0] else self.at_loading
         return [json.dumps(found)] * len(frame)
 
@@ -178,6 +209,27 @@ async def test_a_hostile_model_in_a_model_server_reaches_nothing_while_loading_o
 ) -> None:
     for value in (0.0, 1.0):
         check(json.loads((await hostile.predict({"x": [value]}, None)).prediction[0]))
+
+
+async def test_a_model_that_hangs_up_and_runs_on_is_replaced_even_after_its_server_could_not_start_another(
+    hostile: ChildRuntime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    temporary, away = tmp_path / "data/model-server/temporary", tmp_path / "away"
+    first = hostile.process_id
+    asked = asyncio.create_task(hostile.predict({"x": [2.0]}, None))
+    temporary.rename(away)
+    with pytest.raises(Unavailable) as ended:
+        await asked
+    assert ended.value.code == "model_process_died"
+    async with asyncio.timeout(20):
+        while "cannot be replaced yet" not in caplog.text:
+            await asyncio.sleep(0.02)
+    assert not Path(f"/proc/{first}").exists()
+    for folder in away.iterdir():  # that of the first process, which did not find it
+        remove_tree(folder)
+    away.rename(temporary)
+    assert len((await hostile.predict({"x": [0.0]}, None)).prediction) == 1
+    assert hostile.process_id != first
 
 
 async def test_the_process_of_a_model_ends_with_its_server_and_leaves_nothing(hostile: ChildRuntime) -> None:

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.integration.serving.test_ledger import Receiver, line
-from tests.unit.test_trees import deep_tree
 from tidemill.admin.main import app as admin
 from tidemill.kit.errors import Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
@@ -114,14 +113,6 @@ async def test_a_file_in_place_of_a_folder_is_moved_aside(tmp_path: Path, name: 
     kept = [file for file in tmp_path.rglob("*") if file.is_file() and file.read_bytes() == b"mine"]
     assert path.is_dir() or name == "quarantine"
     assert len(kept) == 1
-
-
-async def test_a_server_starts_whatever_a_models_code_left_in_its_temporary_folder(tmp_path: Path) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    with deep_tree(temporary):
-        await _starts(tmp_path)
-        assert list(temporary.iterdir()) == []
 
 
 async def test_a_slot_that_is_a_file_costs_nobody_a_start(tmp_path: Path) -> None:

@@ -214,6 +214,37 @@ def _file_reader(attempt: Attempt) -> None:
     skops.io.dump(model.fit([str(secret), str(secret)], [0, 1]), attempt.directory / "model.skops")
 
 
+def _changed_file_reader(change: Callable[[str], str]) -> Callable[[Attempt], None]:
+    def make(attempt: Attempt) -> None:
+        _file_reader(attempt)
+        file = attempt.directory / "model.skops"
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        schema = members["schema.json"].decode()
+        members["schema.json"] = change(schema).encode()
+        assert members["schema.json"] != schema.encode()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+
+    return make
+
+
+def _escaped(schema: str) -> str:
+    return schema.replace(r'"\"filename\""', r'"\"file\\u006eame\""')
+
+
+def _under_another_number(schema: str) -> str:
+    """The value that says ``content`` has the number of an earlier one that says ``filename``, which is then taken."""
+    found = json.loads(schema)
+    attributes = found["content"]["content"]["steps"]["content"][0]["content"][1]["content"]["content"]
+    reading = dict(attributes["input"])
+    changed = {"a": reading, **attributes, "input": {**reading, "content": '"content"'}}
+    attributes.clear()
+    attributes.update(changed)
+    return json.dumps(found)
+
+
 def _pickled_class(attempt: Attempt) -> None:
     attempt.pickle("model.lgb")
     attempt.edit(lightgbm={"model_class": "lightgbm.sklearn.LGBMClassifier", "serialization_format": "cloudpickle"})
@@ -324,6 +355,8 @@ HOSTILE = (
     Hostile("too long", "skops", _add("metadata: {x: '" + "y" * 2**22 + "'}\n"), "model_file_too_large"),
     Hostile("an archive that unpacks to much", "skops", _archive_bomb, "model_too_large"),
     Hostile("a vectorizer that opens files", "skops", _file_reader),
+    Hostile("one that says so in other letters", "skops", _changed_file_reader(_escaped)),
+    Hostile("one that says so by a number", "skops", _changed_file_reader(_under_another_number), NOT_LOADABLE),
 )  # fmt: skip
 
 

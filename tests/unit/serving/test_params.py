@@ -31,6 +31,12 @@ def test_values_of_the_type_are_passed_on_as_they_are(given: dict[str, Any]) -> 
     assert checked_params(given, KNOWN) == given
 
 
+def test_a_number_without_a_fraction_is_an_integer() -> None:
+    read = checked_params({"count": 3.0, "share": 3.0}, KNOWN)
+    assert read is not None
+    assert [type(value) for value in read.values()] == [int, float]
+
+
 def test_no_params_are_none() -> None:
     assert checked_params({}, KNOWN) is None
     assert checked_params(None, KNOWN) is None
@@ -39,7 +45,8 @@ def test_no_params_are_none() -> None:
 @pytest.mark.parametrize(
     ("given", "place"),
     [
-        ({"count": "secret"}, "/params/count"), ({"count": True}, "/params/count"), ({"count": 2**63}, "/params/count"),
+        ({"count": "secret"}, "/params/count"), ({"count": True}, "/params/count"), ({"count": 1.5}, "/params/count"),
+        ({"count": 2**63}, "/params/count"),
         ({"share": "0.5"}, "/params/share"), ({"name": 5}, "/params/name"), ({"since": "soon"}, "/params/since"),
         ({"weights": 1.0}, "/params/weights"), ({"weights": [1.0, "secret"]}, "/params/weights"),
         ({"secret": 1}, "/params"),

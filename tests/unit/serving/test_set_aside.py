@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_trees import deep_tree
+from tests.unit.test_trees import nested
 from tidemill.admin.set_aside import Found
 from tidemill.kit.errors import Conflict, Invalid
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.ledger.marks import Mark
 from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.set_aside import Kind, SetAside
@@ -118,11 +119,13 @@ def test_after_the_last_number_the_first_that_is_free_follows(tmp_path: Path) ->
 def test_a_deep_folder_costs_no_long_walk_and_can_be_discarded(tmp_path: Path) -> None:
     quarantine = Quarantine(tmp_path)
     deep = quarantine.folder / "deep"
-    deep.mkdir(parents=True)
-    with deep_tree(deep):
+    nested(deep)
+    try:
         assert 100 * LEAST_BYTES < quarantine.held().size_bytes < 10_001 * LEAST_BYTES
         Found(deep.name, "file", None, 0, datetime.now(UTC), {}, deep).discard()
         assert quarantine.held().files == 0
+    finally:
+        remove_tree(deep)
 
 
 def test_a_file_with_holes_counts_as_what_it_takes_on_disk(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_values_of_the_type_and_harmless_widening_are_taken(type_name: str, valu
     ("type_name", "value", "code"),
     [
         ("boolean", 1, "type_mismatch"), ("integer", True, "type_mismatch"), ("integer", 2**31, "out_of_range"),
-        ("long", 1.0, "type_mismatch"), ("long", 2**63, "out_of_range"), ("long", "1", "type_mismatch"),
+        ("long", 1.5, "type_mismatch"), ("long", 2**63, "out_of_range"), ("long", "1", "type_mismatch"),
         ("long", None, "value_null"), ("boolean", None, "value_null"), ("double", float("inf"), "out_of_range"),
         ("double", 2**53 + 1, "out_of_range"), ("double", 10**400, "out_of_range"), ("float", 1e39, "out_of_range"),
         ("double", "1.5", "type_mismatch"), ("string", 5, "type_mismatch"), ("datetime", "soon", "type_mismatch"),
@@ -47,6 +47,16 @@ def test_values_of_the_type_and_harmless_widening_are_taken(type_name: str, valu
 )  # fmt: skip
 def test_everything_else_is_refused_with_its_place(type_name: str, value: Any, code: str) -> None:
     assert problems([{"x": value}], column(type_name)) == {("/inputs/0/x", code)}
+
+
+@pytest.mark.parametrize("type_name", ["integer", "long"])
+def test_a_number_without_a_fraction_is_an_integer_as_in_json_schema(type_name: str) -> None:
+    read = validate(RecordsTable([{"x": -1722.0}, {"x": 3}], "/inputs"), [column(type_name)])["x"]
+    assert list(read) == [-1722, 3]
+    assert set(map(type, read)) == {int}
+    assert problems([{"x": 1e300}, {"x": True}], column(type_name)) == {
+        ("/inputs/0/x", "type_mismatch"), ("/inputs/1/x", "type_mismatch")
+    }  # fmt: skip
 
 
 def test_times_are_read_as_utc() -> None:

@@ -202,10 +202,26 @@ def test_a_column_that_knows_the_target_is_reported() -> None:
     assert [finding.columns for finding in leaks] == [("score",)]
 
 
-def test_columns_that_sum_to_the_target_are_an_error() -> None:
+BESIDE = {
+    "nothing": lambda _: {},
+    "millions": lambda rng: {"number": rng.integers(10**6, 10**7, ROWS)},
+    "long numbers": lambda rng: {"number": rng.integers(10**13, 10**14, ROWS)},
+    "numbers of 64 bits": lambda rng: {"number": rng.integers(-(2**63), 2**63 - 1, ROWS)},
+    "one huge number": lambda rng: {"number": np.where(np.arange(ROWS) == 7, 1e300, rng.normal(size=ROWS))},
+    "tiny numbers": lambda rng: {"number": rng.normal(size=ROWS) * 1e-300},
+    "times": lambda rng: {"number": 1.7e9 + rng.normal(size=ROWS)},
+    "a constant": lambda _: {"number": np.full(ROWS, 2.0**60)},
+    "mostly gaps": lambda rng: {"number": np.where(np.arange(ROWS) % 50, np.nan, rng.normal(size=ROWS))},
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("unit", [1.0, 1e-12, 1e12])
+def test_columns_that_sum_to_the_target_are_an_error_whatever_else_the_table_holds(beside: str, unit: float) -> None:
     rng = np.random.default_rng(1)
-    guests, members, heat = rng.poisson(20, ROWS), rng.poisson(80, ROWS), rng.normal(size=ROWS)
-    frame = pd.DataFrame({"guests": guests, "members": members, "heat": heat, "total": guests + members})
+    guests, members, heat = rng.poisson(20, ROWS) * unit, rng.poisson(80, ROWS), rng.normal(size=ROWS)
+    total = guests + members * unit
+    frame = pd.DataFrame({"guests": guests, "members": members, "heat": heat, **BESIDE[beside](rng), "total": total})
     sums = [one for one in prepared(frame, target="total").findings if one.code == "columns_sum_to_target"]
     assert [(one.severity, one.columns) for one in sums] == [("error", ("guests", "members"))]
 

@@ -30,7 +30,8 @@ class Job(Base):
     status: Mapped[str]
     attempt: Mapped[int] = mapped_column(server_default="0")
     graceful_returns: Mapped[int] = mapped_column(server_default="0")
-    """Attempts that ended because their worker was stopped in good order; they do not count against the limit."""
+    """Attempts that ended because their worker was stopped in good order, or because the object store was away; they
+    count against no limit."""
     retries: Mapped[int] = mapped_column(server_default="0")
     """Attempts that failed for a passing reason, such as a server that was away; they have a limit of their own."""
     max_attempts: Mapped[int | None]

@@ -20,7 +20,9 @@ from tidemill.kit import ids
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import datasets as wire
+from tidemill.schemas.base import IN_DIGITS
 from tidemill.schemas.page import Page, PageQuery, encode_token
+from tidemill.web.document import ENTITY_TAG, JOB_LOCATION
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"])
 Reader = Annotated[Principal, Depends(require(Scope.DATASETS_READ))]
@@ -28,11 +30,14 @@ Downloader = Annotated[Standing, Depends(standing(Scope.DATASETS_READ))]
 Uploader = Annotated[Standing, Depends(standing(Scope.DATASETS_WRITE))]
 Writer = Annotated[Principal, Depends(require(Scope.DATASETS_WRITE))]
 DatasetName = Annotated[str, Path(pattern=NAME_PATTERN)]
-Number = Annotated[int, Path(ge=1, le=999_999_999)]
+Number = Annotated[int, Path(ge=1, le=999_999_999), IN_DIGITS]
 PageDep = Annotated[PageQuery, Query()]
 _PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": ENTITY_TAG,
+    }
 }
 _UPLOAD_BODY = {
     "requestBody": {
@@ -64,7 +69,10 @@ async def get_dataset(name: DatasetName, session: SessionDep, _principal: Reader
     "/{name}/versions",
     operation_id="datasets_versions_create",
     status_code=202,
-    responses={200: {"model": wire.VersionAccepted, "description": "These bytes are a version already"}},
+    responses={
+        200: {"model": wire.VersionAccepted, "description": "These bytes are a version already"},
+        202: {"headers": JOB_LOCATION},
+    },
     openapi_extra=_UPLOAD_BODY,
 )
 async def create_version(
@@ -169,12 +177,17 @@ async def download_raw(
     "/{name}/versions/{number}/parts/{index}",
     operation_id="datasets_versions_part",
     response_class=StreamingResponse,
-    responses={200: {"content": {_PARQUET_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={
+        200: {
+            "content": {_PARQUET_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": ENTITY_TAG,
+        }
+    },
 )
 async def download_part(
     name: DatasetName,
     number: Number,
-    index: Annotated[int, Path(ge=0, le=99_999)],
+    index: Annotated[int, Path(ge=0, le=99_999), IN_DIGITS],
     sessions: SessionsDep,
     store: StoreDep,
     downloader: Downloader,

@@ -56,6 +56,12 @@ async def version(session: AsyncSession, name: str, number: int | None) -> Datas
     return (await session.scalars(query.order_by(DatasetVersion.number.desc()).limit(1))).one_or_none()
 
 
+async def newest_sha256s(session: AsyncSession, limit: int) -> Sequence[str]:
+    """Of the raw bytes of the newest versions, in any state."""
+    query = select(DatasetVersion.sha256).order_by(DatasetVersion.created_at.desc()).limit(limit)
+    return (await session.scalars(query)).all()
+
+
 async def datasets_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[Listed]:
     """By name; only datasets with a ready version."""
     newest = (

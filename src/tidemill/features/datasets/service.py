@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tidemill.adapters.object_store import ObjectStore, StoredObject
 from tidemill.db.tables.datasets import Dataset, DatasetVersion
 from tidemill.features.datasets import queries
+from tidemill.features.datasets.keys import raw_key
 from tidemill.features.datasets.kinds import INGEST, IngestPayload
 from tidemill.features.datasets.states import VersionState
 from tidemill.jobs import service as jobs
@@ -214,6 +215,11 @@ async def delete_all(session: AsyncSession, name: str) -> int:
         assert number is not None
         await delete(session, name, number)
     return len(numbers)
+
+
+async def newest_keys(session: AsyncSession, limit: int) -> list[str]:
+    """Objects that the newest versions need, at most ``limit``: by them a store is known to be the right one."""
+    return [raw_key(sha256) for sha256 in await queries.newest_sha256s(session, limit)]
 
 
 async def download_parts(store: ObjectStore, version: DatasetVersion, directory: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Jobs of datasets: ingest a raw file, collect what nobody refers to."""
 
 import asyncio
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from tidemill.jobs.schedules import Schedule
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound
 from tidemill.kit.hashing import sha256_of_json
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import remove_tree
 from tidemill.sandbox.policy import Reach
 
 _ENTRY = "tidemill.training.ingest.lean:normalise"
 _ROUNDS = 3
+_PARTS = "parts-"
 
 
 async def run_ingest(ctx: JobContext, payload: IngestPayload) -> dict[str, Any]:
@@ -58,12 +60,13 @@ async def _ingest(ctx: JobContext, version_id: str) -> dict[str, Any]:
 async def _normalise(
     ctx: JobContext, version: DatasetVersion, contract: dict[str, Any] | None, folder: Path
 ) -> Ingested:
-    raw, output = folder / "raw", folder / "parts"
+    raw = folder / "raw"
     if not raw.exists():
         await ctx.progress(Progress("fetching"))
         await ctx.services.store.download(raw_key(version.sha256), raw)
-    await asyncio.to_thread(discard_tree, output)
-    output.mkdir()
+    for earlier in folder.glob(f"{_PARTS}*"):
+        await asyncio.to_thread(remove_tree, earlier)
+    output = Path(tempfile.mkdtemp(prefix=_PARTS, dir=folder))  # a new one, whatever of an earlier one would not go
     request = {
         "source": str(raw),
         "filename": version.filename,

@@ -26,15 +26,17 @@ from tidemill.schemas.experiments import (
     TrainingStarted,
 )
 from tidemill.schemas.page import Page, decode_token, encode_token
+from tidemill.web.document import JOB_LOCATION
 
 router = APIRouter(prefix="/api/v1/training-runs", tags=["training"])
 experiments_router = APIRouter(prefix="/api/v1/experiments", tags=["training"])
 Reader = Annotated[Principal, Depends(require(Scope.TRAINING_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.TRAINING_WRITE))]
+_IN_A_JOB: dict[int | str, dict[str, Any]] = {202: {"headers": JOB_LOCATION}}
 FigureName = Annotated[str, Path(pattern=r"^[a-z_]{1,64}\.png$")]
 
 
-@router.post("", operation_id="training_runs_create", status_code=202)
+@router.post("", operation_id="training_runs_create", status_code=202, responses=_IN_A_JOB)
 async def create(body: TrainingRequest, response: Response, session: SessionDep, principal: Writer) -> TrainingStarted:
     """Train a model on a dataset version. Follow the job; its result names the registered model version."""
     started = await service.start(session, body, principal.key_id)

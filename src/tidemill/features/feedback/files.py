@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from email.message import Message
 from typing import IO, Protocol
 
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit import ids
 from tidemill.kit.errors import Invalid, Problem, TooLarge, Unavailable, Unsupported
 from tidemill.kit.moments import moment_of_text
+from tidemill.reading.content_type import declared_encoding
 from tidemill.reading.opened import OpenedText, Opener, open_text
 from tidemill.reading.records import DelimitedText, Record, lines_of
 from tidemill.schemas.datasets import IngestOptions
@@ -170,12 +170,10 @@ def reader_for(content_type: str, query: FeedbackFileQuery, open_bytes: Opener, 
 
     Raises Unsupported for a media type that is neither CSV nor NDJSON; Invalid, TooLarge for what cannot be read.
     """
-    header = Message()
-    header["content-type"] = content_type
-    media_type = header.get_content_type()
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in CSV_TYPES | NDJSON_TYPES:
         raise Unsupported("feedback_type_unsupported", "Feedback files are text/csv or application/x-ndjson.")
-    text = open_text(open_bytes, limit_bytes, header.get_content_charset())
+    text = open_text(open_bytes, limit_bytes, declared_encoding(content_type))
     return CsvRows(text, query) if media_type in CSV_TYPES else NdjsonRows(text, query)
 
 

@@ -5,20 +5,31 @@ from importlib import metadata
 
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.adapters.store_mark import FOREIGN
 from tidemill.features.datasets.keys import upload_key
 from tidemill.features.health.findings import age_text, ok, problem, warning
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
+from tidemill.kit.errors import Unavailable
 from tidemill.schemas.health import CheckResult
 from tidemill.web.certificate import certificate_expiry
 
 _PROBE = b"tidemill doctor"
+_BRING_BACK = (
+    "Jobs wait meanwhile. Mount its disk or set its address right; if it was moved: `tidemill admin adopt-store`."
+)
 _RENEW = timedelta(days=21)
 _RENEW_NOW = timedelta(days=7)
 
 
 async def check_store(store: ObjectStore) -> CheckResult:
     """Write, read and delete one object where unfinished uploads lie, so that a left one is collected."""
+    try:
+        await store.ensure_right()
+    except Unavailable as error:
+        if error.code != FOREIGN:
+            raise
+        return problem("object store", error.detail, _BRING_BACK)
     key = upload_key(ids.new_id(ids.UPLOAD))
     await store.put(key, _PROBE)
     same = await store.get(key) == _PROBE

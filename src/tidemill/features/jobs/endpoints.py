@@ -12,6 +12,7 @@ from tidemill.deps import SessionDep, SessionsDep, Standing, require, standing
 from tidemill.features.jobs.events import stream_events
 from tidemill.jobs import service
 from tidemill.kit.errors import Forbidden, Unavailable
+from tidemill.schemas.base import IN_DIGITS
 from tidemill.schemas.jobs import Job, JobListQuery, JobLogLine, JobLogQuery, JobLogs
 from tidemill.schemas.page import Page, encode_token
 
@@ -52,7 +53,9 @@ async def events(
     job_id: str,
     sessions: SessionsDep,
     watcher: Watcher,
-    last_event_id: Annotated[int, Header(ge=0, le=_MAX_SEQ, description="Log lines up to this one were seen.")] = 0,
+    last_event_id: Annotated[
+        int, Header(ge=0, le=_MAX_SEQ, description="Log lines up to this one were seen."), IN_DIGITS
+    ] = 0,
 ) -> StreamingResponse:
     """Server-sent events ``state``, ``progress`` and ``log`` until the job has ended.
 

@@ -11,13 +11,14 @@ from tidemill.features.monitoring import service
 from tidemill.schemas.jobs import Job
 from tidemill.schemas.monitoring import Report, ReportCreate, ReportListQuery, ReportSummary
 from tidemill.schemas.page import Page, encode_token
+from tidemill.web.document import JOB_LOCATION
 
 router = APIRouter(prefix="/api/v1/monitoring/reports", tags=["monitoring"])
 Reader = Annotated[Principal, Depends(require(Scope.MONITORING_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.MONITORING_WRITE))]
 
 
-@router.post("", operation_id="monitoring_reports_create", status_code=202)
+@router.post("", operation_id="monitoring_reports_create", status_code=202, responses={202: {"headers": JOB_LOCATION}})
 async def create(body: ReportCreate, response: Response, session: SessionDep, principal: Writer) -> Job:
     """Measure a deployment on the predictions whose truth is known. The job's result holds ``report_id``."""
     job = await service.request_report(session, body, principal.key_id)

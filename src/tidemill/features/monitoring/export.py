@@ -24,6 +24,7 @@ from tidemill.features.predictions import service as predictions
 from tidemill.features.predictions.service import DayCount, LedgerRow, LedgerWindow, Place, Sampling
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.kit import ids
+from tidemill.kit.clock import earlier, later
 
 _BATCH_ROWS = 5_000
 _ROWS_PASSED = 200_000
@@ -124,7 +125,7 @@ async def _count_predictions(export: _Export) -> None:
 def _days_of(window: LedgerWindow) -> Iterable[LedgerWindow]:
     since = window.since
     while since < window.until:
-        until = min(window.until, since + _ONE_DAY)
+        until = min(window.until, later(since, _ONE_DAY))
         yield replace(window, since=since, until=until)
         since = until
 
@@ -142,8 +143,8 @@ async def _count_truths(export: _Export) -> None:
 
 async def _ids_with_truth(export: _Export) -> AsyncIterator[list[str]]:
     """Of any deployment, from the window's span of time."""
-    first = ids.first_of(ids.PREDICTION, export.window.since - _ID_TOLERANCE)
-    end, after = ids.first_of(ids.PREDICTION, export.window.until + _ID_TOLERANCE), ""
+    first = ids.first_of(ids.PREDICTION, earlier(export.window.since, _ID_TOLERANCE))
+    end, after = ids.first_of(ids.PREDICTION, later(export.window.until, _ID_TOLERANCE)), ""
     while True:
         async with transaction(export.sessions) as session:
             found = await feedback.ids_with_truth(session, first, end, after, _BATCH_ROWS)

@@ -13,6 +13,7 @@ from tidemill.features.monitoring.service import ReportOrder
 from tidemill.features.predictions.service import LedgerWindow
 from tidemill.features.registry import service as registry
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
+from tidemill.kit.clock import earlier
 from tidemill.kit.errors import NotFound
 from tidemill.sandbox.policy import Reach
 from tidemill.schemas.monitoring import Measured, ReportContent, ReportCounts
@@ -43,7 +44,7 @@ async def _is_stored(context: JobContext, report_id: str) -> bool:
 
 async def _until_arrived(context: JobContext, order: ReportOrder) -> None:
     """Wait a little for predictions that have their truth but are still on a model server's disk."""
-    since = max(order.since, order.until - _UNDERWAY)
+    since = max(order.since, earlier(order.until, _UNDERWAY))
     for _ in range(_POLLS):
         unmatched, _ = await count_unmatched(context.services.sessions, since, order.until)
         if unmatched == 0:

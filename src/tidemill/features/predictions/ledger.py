@@ -13,6 +13,7 @@ from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.kit import ids
+from tidemill.kit.clock import earlier, later
 from tidemill.kit.limits import PAGE_BYTES
 
 _CLOCK_TOLERANCE = timedelta(minutes=10)
@@ -130,8 +131,8 @@ async def sources_of(session: AsyncSession, prediction_ids: Sequence[str]) -> di
         moments = [ids.created_at(id_) for id_ in same_day]
         values = {
             "ids": same_day,
-            "earliest": min(moments) - _CLOCK_TOLERANCE,
-            "latest": max(moments) + _CLOCK_TOLERANCE,
+            "earliest": earlier(min(moments), _CLOCK_TOLERANCE),
+            "latest": later(max(moments), _CLOCK_TOLERANCE),
         }
         for row in await session.execute(_SOURCES, values):
             found[row.prediction_id] = Source(row.deployment, row.model_name, row.model_version)
@@ -185,8 +186,8 @@ def _values_of_ids(window: LedgerWindow, ids_: Sequence[str]) -> Iterator[dict[s
         moments = [ids.created_at(id_) for id_ in same_day]
         yield _values(window) | {
             "ids": same_day,
-            "earliest": min(moments) - _CLOCK_TOLERANCE,
-            "latest": max(moments) + _CLOCK_TOLERANCE,
+            "earliest": earlier(min(moments), _CLOCK_TOLERANCE),
+            "latest": later(max(moments), _CLOCK_TOLERANCE),
         }
 
 

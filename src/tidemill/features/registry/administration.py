@@ -9,6 +9,7 @@ from tidemill.features.registry.service import Cause
 from tidemill.features.registry.states import CHAMPION, Move
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, Invalid, NotFound, PreconditionFailed, Problem
+from tidemill.kit.etags import names_tag
 from tidemill.kit.metrics import check_metric
 from tidemill.schemas.registry import AliasSet, Compare, GatePolicy, Policy
 
@@ -58,7 +59,7 @@ async def set_policy(session: AsyncSession, name: str, new: GatePolicy, if_match
         problems = [Problem("/ignored_checks", "check_unknown", f"One of: {', '.join(CHECKS)}.") for _ in strange]
         raise Invalid("check_unknown", f"Checks of the gate are: {', '.join(CHECKS)}.", problems)
     model = await service.locked_model(session, name)
-    if if_match is not None and if_match not in ("*", f'"{model.policy_revision}"'):
+    if if_match is not None and not names_tag(if_match, f'"{model.policy_revision}"'):
         raise PreconditionFailed("policy_changed", "The policy was changed since it was read.")
     stored = new.model_dump(mode="json")
     if stored != model.policy:

@@ -1,7 +1,7 @@
 """Routes of models, their versions, aliases and decisions."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
@@ -14,15 +14,18 @@ from tidemill.jobs.service import SOON, JobRequest, enqueue
 from tidemill.kit.clock import utc_now
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import registry as wire
-from tidemill.schemas.base import Moment
+from tidemill.schemas.base import IN_DIGITS, Moment
 from tidemill.schemas.page import Page, PageQuery, encode_token
+from tidemill.web.document import ENTITY_TAG, JOB_LOCATION
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 Reader = Annotated[Principal, Depends(require(Scope.MODELS_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.MODELS_WRITE))]
 ModelName = Annotated[str, Path(pattern=NAME_PATTERN)]
 Alias = Annotated[str, Path(pattern=wire.ALIAS_PATTERN)]
-Number = Annotated[int, Path(ge=1, le=999_999_999)]
+Number = Annotated[int, Path(ge=1, le=999_999_999), IN_DIGITS]
+_IN_A_JOB: dict[int | str, dict[str, Any]] = {202: {"headers": JOB_LOCATION}}
+_TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ENTITY_TAG}}
 PageDep = Annotated[PageQuery, Query()]
 
 
@@ -51,7 +54,7 @@ async def list_versions(
     return Page[wire.ModelVersion](items=await views.version_views(session, found.items), next_page_token=more)
 
 
-@router.post("/{name}/versions:import", operation_id="models_versions_import", status_code=202)
+@router.post("/{name}/versions:import", operation_id="models_versions_import", status_code=202, responses=_IN_A_JOB)
 async def import_version(
     name: ModelName, body: wire.ImportModel, session: SessionDep, response: Response, principal: Writer
 ) -> wire.JobStarted:
@@ -87,13 +90,13 @@ async def list_decisions(
     return Page[wire.GateDecision](items=items, next_page_token=more)
 
 
-@router.get("/{name}/policy", operation_id="models_policy_get")
+@router.get("/{name}/policy", operation_id="models_policy_get", responses=_TAGGED)
 async def get_policy(name: ModelName, session: SessionDep, response: Response, _principal: Reader) -> wire.Policy:
     """The gate's policy; its revision is also the ``ETag``."""
     return _policy(await administration.policy(session, name), response)
 
 
-@router.put("/{name}/policy", operation_id="models_policy_put")
+@router.put("/{name}/policy", operation_id="models_policy_put", responses=_TAGGED)
 async def put_policy(
     name: ModelName,
     body: wire.GatePolicy,
@@ -148,7 +151,7 @@ async def delete_alias(name: ModelName, alias: Alias, session: SessionDep, princ
 @router.post(
     "/{name}:promote",
     operation_id="models_promote",
-    responses={202: {"model": wire.Promotion, "description": "The gate is asked in a job"}},
+    responses={202: {"model": wire.Promotion, "description": "The gate is asked in a job", "headers": JOB_LOCATION}},
 )
 async def promote(
     name: ModelName, body: wire.Promote, session: SessionDep, response: Response, principal: Writer
@@ -170,7 +173,7 @@ async def rollback(name: ModelName, body: wire.Rollback, session: SessionDep, pr
     return await views.event_view(session, event)
 
 
-@router.post("/{name}:compare", operation_id="models_compare", status_code=202)
+@router.post("/{name}:compare", operation_id="models_compare", status_code=202, responses=_IN_A_JOB)
 async def compare(
     name: ModelName, body: wire.Compare, session: SessionDep, response: Response, principal: Writer
 ) -> wire.JobStarted:

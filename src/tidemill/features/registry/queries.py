@@ -37,6 +37,12 @@ async def create_model_if_missing(session: AsyncSession, name: str, policy: dict
     await session.execute(insert(Model).values(row).on_conflict_do_nothing(index_elements=["name"]))
 
 
+async def newest_bundles(session: AsyncSession, limit: int) -> Sequence[str]:
+    """SHA-256 of the bundles of the newest versions that were not deleted."""
+    query = select(ModelVersion.bundle_sha256).where(ModelVersion.deleted_at.is_(None))
+    return (await session.scalars(query.order_by(ModelVersion.created_at.desc()).limit(limit))).all()
+
+
 async def models_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[Model]:
     """By name; what is shown of each is mostly its champion."""
     query = select(Model).order_by(Model.name)

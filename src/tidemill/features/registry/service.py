@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.adapters.bundles import bundle_key
 from tidemill.db.tables.registry import AliasEvent, Model, ModelAlias, ModelVersion, ModelVersionPin
 from tidemill.features.registry import dataset_link, queries
 from tidemill.features.registry.kinds import GATE, MIRROR, GatePayload, MirrorPayload
@@ -231,3 +232,8 @@ async def _next_moment(session: AsyncSession, model_id: str) -> datetime:
     last = await queries.last_moved_at(session, model_id)
     now = utc_now()
     return now if last is None or now > last else last + _TICK
+
+
+async def newest_keys(session: AsyncSession, limit: int) -> list[str]:
+    """Objects that the newest versions need, at most ``limit``: by them a store is known to be the right one."""
+    return [bundle_key(sha256) for sha256 in await queries.newest_bundles(session, limit)]

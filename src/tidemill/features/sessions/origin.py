@@ -20,8 +20,8 @@ def require_same_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         raise _foreign()
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    if origin is not None and not (host and _netloc(origin) == host):
         raise _foreign()
 
 
@@ -29,14 +29,21 @@ def own_path(path: str | None) -> str | None:
     """``path`` if it leads to this origin whatever a browser makes of it, else None."""
     if path is None or len(path) > _LONGEST_PATH or not _PATH.fullmatch(path):
         return None
-    parts = urlsplit(path)
-    return None if parts.scheme or parts.netloc else path
+    return path if _netloc(path) == "" else None
 
 
 def sign_in_path(back_to: str | None) -> str:
     """Where to sign in, and come back from to ``back_to``."""
     path = own_path(back_to)
     return "/sign-in" if path is None else f"/sign-in?next={quote(path, safe='/')}"
+
+
+def _netloc(address: str) -> str | None:
+    """Host and port; None if it is no address."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
 
 
 def _foreign() -> Forbidden:

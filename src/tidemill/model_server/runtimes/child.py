@@ -19,7 +19,7 @@ from typing import Any
 
 from tidemill.kit.errors import DeadlineExceeded, Forbidden, Invalid, NotFound, TidemillError, TooLarge, Unavailable
 from tidemill.kit.limits import MAX_ANSWER_BYTES
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
@@ -108,7 +108,7 @@ class _Process:
         self.writer.close()
         for task in self.side:
             task.cancel()
-        await asyncio.to_thread(discard_tree, self.folder)
+        await asyncio.to_thread(remove_tree, self.folder)
 
 
 class ChildRuntime:
@@ -174,12 +174,17 @@ class ChildRuntime:
             try:
                 return await task
             except (EOFError, OSError):
-                self._ready.clear()
+                await self._give_up(process)  # it may have closed its socket and run on
                 raise Unavailable("model_process_died", "The model's process ended; it is being replaced.") from None
             except asyncio.CancelledError:
-                self._ready.clear()  # its answer would be taken for that of the next request
-                await process.end()
+                await self._give_up(process)  # its answer would be taken for that of the next request
                 raise
+
+    async def _give_up(self, process: _Process) -> None:
+        """End it, which has its keeper replace it, unless that is done."""
+        if self._process is process:
+            self._ready.clear()
+        await process.end()
 
     async def _keep(self, process: _Process) -> None:
         """Replace the process whenever it ends."""
@@ -196,7 +201,7 @@ class ChildRuntime:
                 try:
                     process = await _start(self._order)
                 except TidemillError as error:
-                    log.error("A model's process cannot be replaced", extra={"reason": error.code})  # noqa: TRY400 - the code says it
+                    log.error("A model's process cannot be replaced yet", extra={"reason": error.code})  # noqa: TRY400 - the code says it
                 else:
                     break
             self.restarts += 1
@@ -205,18 +210,12 @@ class ChildRuntime:
 
 
 async def _start(order: ModelOrder) -> _Process:
-    ours, theirs = socket.socketpair()
-    folder = Path(tempfile.mkdtemp(prefix="model-", dir=order.box.temporary))
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *command(_policy(order, folder), _MODULE, [str(theirs.fileno())]),
-            pass_fds=(theirs.fileno(),), start_new_session=True, cwd=folder, env=environment(folder, _threads(), False),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
-    assert process.stderr is not None
-    side = [asyncio.create_task(log_prints(process.stderr)), asyncio.create_task(_guard(process, order.box, folder))]
-    child = _Process(process, reader, writer, time.monotonic(), folder, side)
+    """Raises what loading raised in it, Unavailable if it cannot be started or ends, DeadlineExceeded."""
+    try:
+        child = await _spawn(order)
+    except OSError as error:
+        log.error("A model's process cannot be started", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
+        raise Unavailable("model_process_not_started", "The machine lacks what a model's process needs.") from None
     message = {
         "directory": str(order.directory),
         "flavor": order.flavor,
@@ -241,6 +240,28 @@ async def _start(order: ModelOrder) -> _Process:
     return child
 
 
+async def _spawn(order: ModelOrder) -> _Process:
+    """Its process, of which nothing has been asked yet. Raises OSError, and then leaves nothing behind."""
+    folder = Path(tempfile.mkdtemp(prefix="model-", dir=order.box.temporary))
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as opened:
+            opened.callback(ours.close)
+            process = await asyncio.create_subprocess_exec(
+                *command(_policy(order, folder), _MODULE, theirs.fileno()), pass_fds=(theirs.fileno(),),
+                start_new_session=True, cwd=folder, env=environment(folder, _threads(), False),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            opened.pop_all()
+    except OSError:
+        await asyncio.to_thread(remove_tree, folder)
+        raise
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    assert process.stderr is not None
+    side = [asyncio.create_task(log_prints(process.stderr)), asyncio.create_task(_guard(process, order.box, folder))]
+    return _Process(process, reader, writer, time.monotonic(), folder, side)
+
+
 def _policy(order: ModelOrder, folder: Path) -> Policy:
     """A model reads its own files and Python's, writes to its own folder, and talks to nobody but this process."""
     box = order.box
@@ -257,7 +278,7 @@ def _threads() -> int:
 
 async def _guard(process: asyncio.subprocess.Process, box: ModelBox, folder: Path) -> None:
     """End a process that takes too much; its keeper replaces it."""
-    bounds = Bounds(box.memory_bytes, disk_limit(folder, box.disk_bytes), (folder,))
+    bounds = Bounds.of(box.memory_bytes, box.disk_bytes, (folder,))
     while process.returncode is None:
         found = await asyncio.to_thread(excess, process.pid, bounds)
         if found is not None:

@@ -11,7 +11,7 @@ from tidemill.adapters.bundles import unpack_bundle
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.ids import uuid7
-from tidemill.kit.trees import discard_tree
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.disk import StateDirectory, sync_directory
 from tidemill.model_server.quarantine import is_plain
 
@@ -44,7 +44,7 @@ class BundleCache:
         return folder
 
     def remove_unpacked(self, folder: Path) -> None:
-        discard_tree(folder)
+        remove_tree(folder)
 
     def keep_only(self, sha256s: Collection[str]) -> None:
         """Delete the bundles that nobody needs any more."""
@@ -80,7 +80,7 @@ class BundleCache:
         """What an earlier process had unpacked, or left half fetched: copies, so nothing is lost with them."""
         for path in (*self._models.iterdir(), *self._bundles.glob("*.part")):
             if is_plain(path, stat.S_IFDIR):
-                discard_tree(path)
+                remove_tree(path)
             else:
                 path.unlink(missing_ok=True)
 

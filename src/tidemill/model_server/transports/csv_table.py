@@ -2,11 +2,11 @@
 
 import io
 from collections.abc import Callable, Sequence
-from email.message import Message
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.kit.signatures import INVALID, Column, value_of_text
+from tidemill.reading.content_type import declared_encoding
 from tidemill.reading.detect import Compression, Head, detect_compression
 from tidemill.reading.opened import open_text
 from tidemill.reading.records import DelimitedText, Record
@@ -40,7 +40,7 @@ class CsvTable:
     """
 
     def __init__(self, content: bytes, content_type: str, signature: Sequence[Column], max_rows: int) -> None:
-        text = open_text(lambda: io.BytesIO(content), _MOST_BYTES, _charset(content_type))
+        text = open_text(lambda: io.BytesIO(content), _MOST_BYTES, declared_encoding(content_type))
         found = DelimitedText(text, IngestOptions(), [column.name for column in signature])
         self.warnings = found.warnings
         records = _whole(found, max_rows)
@@ -75,12 +75,6 @@ class CsvTable:
                     place = self.place(row, column.name)
                     self._problems.append(Problem(place, "type_mismatch", f"No value of the type {column.type}."))
         return values
-
-
-def _charset(content_type: str) -> str | None:
-    header = Message()
-    header["content-type"] = content_type
-    return header.get_content_charset()
 
 
 def _whole(text: DelimitedText, max_rows: int) -> list[Record]:

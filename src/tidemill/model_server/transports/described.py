@@ -5,18 +5,21 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from tidemill.kit.names import Name
-from tidemill.kit.signatures import Column, Param
+from tidemill.kit.signatures import FLOAT_MAX, Column, Param
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.transports.server import Caller, ServingDep, answer
 from tidemill.schemas.predictions import PredictReply
+from tidemill.schemas.problem import ProblemDetails
+from tidemill.web.document import declare_problems
 from tidemill.web.documentation import KEY_SCHEME
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["predict"])
+_REFERENCE = "#/components/schemas/{model}"
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
-    "integer": {"type": "integer", "format": "int32"},
-    "long": {"type": "integer", "format": "int64"},
-    "float": {"type": "number", "format": "float"},
+    "integer": {"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1},
+    "long": {"type": "integer", "format": "int64", "minimum": -(2**63), "maximum": 2**63 - 1},
+    "float": {"type": "number", "format": "float", "minimum": -FLOAT_MAX, "maximum": FLOAT_MAX},
     "double": {"type": "number", "format": "double"},
     "string": {"type": "string"},
     "datetime": {"type": "string", "format": "date-time"},
@@ -35,24 +38,28 @@ async def describe(name: Name, serving: ServingDep, _caller: Caller) -> Response
 def document_of(served: ServedModel) -> dict[str, Any]:
     """OpenAPI 3.1. Changes whenever another version is served, whose number is the document's version."""
     spec = served.spec
-    reply = PredictReply.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas = reply.pop("$defs") | {"PredictReply": reply, "Row": row_schema(served.columns)}
+    reply = PredictReply.model_json_schema(ref_template=_REFERENCE)
+    problem = ProblemDetails.model_json_schema(ref_template=_REFERENCE)
+    schemas = reply.pop("$defs") | problem.pop("$defs")
+    schemas |= {"PredictReply": reply, "ProblemDetails": problem, "Row": row_schema(served.columns)}
     if spec.classes:
         schemas["RowPrediction"]["properties"]["prediction"] = {"enum": spec.classes}
-    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}
+    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
     params = {
-        "type": "object",
+        "type": ["object", "null"],
         "properties": {name: _schema_of_param(param) for name, param in served.params.items()},
         "additionalProperties": False,
     }
-    body = {"type": "object", "required": ["inputs"], "properties": {"inputs": rows, "params": params}}
-    operation = {
+    members = {"inputs": rows, "params": params}
+    body = {"type": "object", "required": ["inputs"], "properties": members, "additionalProperties": False}
+    operation: dict[str, Any] = {
         "operationId": "predict",
         "security": [{KEY_SCHEME.scheme_name: []}],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {"200": {"description": "Predictions in the order of the rows.", "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/PredictReply"}}}}},
     }  # fmt: skip
+    declare_problems(operation, names_something=True, method="post", with_key=True)
     scheme = KEY_SCHEME.model.model_dump(by_alias=True, exclude_none=True, mode="json")
     return {
         "openapi": "3.1.0",

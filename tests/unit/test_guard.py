@@ -1,0 +1,37 @@
+"""What a guard sees of a process: here of this one."""
+
+import mmap
+import os
+from pathlib import Path
+
+from tidemill.kit.errors import Unavailable
+from tidemill.sandbox.guard import Bounds, excess
+
+MUCH = 2**60
+MIB = 2**20
+
+
+def test_a_child_is_ended_where_less_than_the_reserve_is_free(tmp_path: Path) -> None:
+    ended = excess(os.getpid(), Bounds(MUCH, MUCH, (tmp_path,), free_bytes=MUCH))
+    assert isinstance(ended, Unavailable)
+    assert ended.code == "disk_nearly_full"
+
+
+def test_the_reserve_leaves_a_child_its_part_of_a_disk_that_is_nearly_full_already(tmp_path: Path) -> None:
+    bounds = Bounds.of(MUCH, MUCH, (tmp_path,))
+    free = os.statvfs(tmp_path)
+    assert 0 < bounds.free_bytes <= free.f_bavail * free.f_frsize / 3
+    assert excess(os.getpid(), bounds) is None
+    assert excess(os.getpid(), Bounds(MUCH, MUCH, (tmp_path / "gone",), MUCH)) is None
+
+
+def test_a_deleted_file_counts_once_however_often_it_is_open_and_mapped(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(bytes(4 * MIB))
+        file.flush()
+        with mmap.mmap(file.fileno(), 0), open(os.dup(file.fileno()), "rb"):  # noqa: PTH123 - a descriptor
+            (tmp_path / "file").unlink()
+            assert excess(os.getpid(), Bounds(MUCH, 6 * MIB, (tmp_path,))) is None
+            ended = excess(os.getpid(), Bounds(MUCH, 3 * MIB, (tmp_path,)))
+    assert ended is not None
+    assert ended.code == "disk_limit_exceeded"
