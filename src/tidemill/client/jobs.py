@@ -48,7 +48,7 @@ class Jobs:
             params = {"after": after, "limit": _LINES_PER_REQUEST}
             page = JobLogs.model_validate(self._transport.request("GET", f"/api/v1/jobs/{job_id}/logs", params=params))
             yield from page.items
-            if len(page.items) < _LINES_PER_REQUEST:
+            if not (len(page.items) == _LINES_PER_REQUEST if page.more is None else page.more):
                 return
             after = page.next_after
 
