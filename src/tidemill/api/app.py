@@ -16,7 +16,8 @@ from tidemill.kit.limits import MAX_SEGMENT_BYTES
 from tidemill.web import document
 from tidemill.web.app import Lifespan, WebConfig, create_web_app
 from tidemill.web.database_problems import install_database_problems
-from tidemill.web.json_structure import JsonStructureMiddleware
+from tidemill.web.json_body import JsonBodyMiddleware
+from tidemill.web.request_memory import RequestMemory, RequestMemoryMiddleware
 
 _INTRODUCTION = """\
 The control plane: datasets, training, models, deployments, predictions, feedback, monitoring, jobs and keys.
@@ -34,6 +35,9 @@ _FORM_MAX_BYTES = 16 * 2**10
 """Of the only bodies that are read without a key."""
 _SIGN_IN = ("/sign-in", "/sign-out")
 """Forms of a browser, which has a cookie and no key."""
+_UPLOADS = (r"/api/v1/datasets/[^/]+/versions", r"/api/v1/feedback/files")
+"""Patterns of the paths whose bodies are read piece by piece."""
+_SEGMENTS, _FORMS = r"/api/v1/ledger/segments", r"/sign-(in|out)"
 _NOT_IDEMPOTENT_BY_KEY = (
     *_SIGN_IN,
     "/api/v1/keys",
@@ -42,10 +46,6 @@ _NOT_IDEMPOTENT_BY_KEY = (
     "/api/v1/feedback/files",
 )
 """Answers that must not be stored, and bodies too large to be read twice, which are idempotent by content."""
-
-
-_UPLOADS = (r"/api/v1/datasets/[^/]+/versions", r"/api/v1/feedback/files")
-"""Files of any format, read piece by piece."""
 
 
 def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastAPI:
@@ -63,10 +63,9 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
         max_body_bytes=services.settings.api.max_body_bytes,
         metrics_to=services.settings.observability.metrics_to,
         body_limit_exceptions=(
-            (r"/api/v1/datasets/[^/]+/versions", services.settings.api.max_upload_bytes),
-            (r"/api/v1/ledger/segments", MAX_SEGMENT_BYTES),
-            (r"/api/v1/feedback/files", services.settings.api.max_upload_bytes),
-            (r"/sign-(in|out)", _FORM_MAX_BYTES),
+            *((path, services.settings.api.max_upload_bytes) for path in _UPLOADS),
+            (_SEGMENTS, MAX_SEGMENT_BYTES),
+            (_FORMS, _FORM_MAX_BYTES),
         ),
         packed_paths=_UPLOADS,
         checks={"database": database_answers, "object_store": services.store.is_right},
@@ -75,7 +74,12 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
             authenticate=authenticator(services.sessions, services.lanes, services.settings.environment),
         ),
         inner_middleware=[
-            Middleware(JsonStructureMiddleware, except_paths=(*_UPLOADS, r"/api/v1/ledger/segments")),
+            Middleware(
+                RequestMemoryMiddleware,
+                memory=RequestMemory(services.settings.api.request_memory_bytes),
+                streamed_paths=_UPLOADS,
+            ),
+            Middleware(JsonBodyMiddleware, except_paths=(*_UPLOADS, _SEGMENTS, _FORMS)),
             Middleware(IdempotencyMiddleware, sessions=services.sessions, except_paths=_NOT_IDEMPOTENT_BY_KEY),
         ],
     )

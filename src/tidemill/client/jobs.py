@@ -49,7 +49,7 @@ class Jobs:
             path = f"/api/v1/jobs/{segment(job_id)}/logs"
             page = JobLogs.model_validate(self._transport.request("GET", path, params=params))
             yield from page.items
-            if len(page.items) < _LINES_PER_REQUEST:
+            if not (len(page.items) == _LINES_PER_REQUEST if page.more is None else page.more):
                 return
             after = page.next_after
 

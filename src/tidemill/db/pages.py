@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func
+from sqlalchemy import ColumnElement, Select, String, Text, cast, func
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tidemill.kit.limits import PAGE_BYTES
 
 T = TypeVar("T")
-_SIZES_AT_ONCE = 8
+_FEWEST_AT_ONCE, _MOST_AT_ONCE = 8, 100
 """The database unpacks a value to measure it, and may measure so many more than are wanted."""
 
 
@@ -28,13 +28,18 @@ class Cut(Generic[T]):
 
 
 async def cut_rows(
-    session: AsyncSession, query: Select[*tuple[Any, ...]], large: Sequence[InstrumentedAttribute[Any]], page_size: int
+    session: AsyncSession,
+    query: Select[*tuple[Any, ...]],
+    large: Sequence[InstrumentedAttribute[Any]],
+    page_size: int,
+    most_bytes: int = PAGE_BYTES,
 ) -> Cut[Any]:
-    """At most ``page_size`` rows of ``query`` whose columns ``large`` take at most `PAGE_BYTES` as JSON together.
+    """At most ``page_size`` rows of ``query`` whose columns ``large`` take at most ``most_bytes`` as JSON together.
 
     At least one row, if there is any, so that whoever turns the pages gets on. ``query`` is ordered and has no limit.
     """
-    fitting, more = await _fitting(session, query, large, page_size)
+    sizes = query.with_only_columns(_size(large), maintain_column_froms=True).limit(page_size + 1)
+    fitting, more = await _fitting(session, sizes, page_size, most_bytes)
     # Rows that came since the sizes were told move others past the page: one more shows it.
     limit = fitting if more else fitting + 1
     rows = list((await session.execute(query.limit(limit))).all())
@@ -50,16 +55,16 @@ async def cut_entities(
 
 
 async def _fitting(
-    session: AsyncSession, query: Select[*tuple[Any, ...]], large: Sequence[InstrumentedAttribute[Any]], page_size: int
+    session: AsyncSession, sizes: Select[*tuple[Any, ...]], page_size: int, most_bytes: int
 ) -> tuple[int, bool]:
-    """How many of the first rows fit into a page, and whether others follow."""
-    sizes = query.with_only_columns(_size(large), maintain_column_froms=True).limit(page_size + 1)
+    """How many of the first rows, of which ``sizes`` tells, fit into a page, and whether others follow."""
     count = total = 0
-    found = await session.stream_scalars(sizes, execution_options={"yield_per": _SIZES_AT_ONCE})
+    at_once = max(_FEWEST_AT_ONCE, min(_MOST_AT_ONCE, page_size // 10))
+    found = await session.stream_scalars(sizes, execution_options={"yield_per": at_once})
     try:
         async for size_bytes in found:
             total += size_bytes
-            if count == page_size or (count and total > PAGE_BYTES):
+            if count == page_size or (count and total > most_bytes):
                 return count, True
             count += 1
     finally:
@@ -68,5 +73,10 @@ async def _fitting(
 
 
 def _size(columns: Sequence[InstrumentedAttribute[Any]]) -> ColumnElement[int]:
-    parts = [func.coalesce(func.octet_length(cast(column, Text)), 0) for column in columns]
+    parts = [func.coalesce(func.octet_length(cast(_as_json(column), Text)), 0) for column in columns]
     return sum(parts[1:], parts[0])
+
+
+def _as_json(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """JSON writes six bytes for a control character of a text."""
+    return func.to_json(column) if isinstance(column.type, String) else cast(column, Text)

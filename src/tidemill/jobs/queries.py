@@ -64,9 +64,9 @@ async def page(session: AsyncSession, wanted: JobFilter, page_size: int, before_
     return await cut_entities(session, statement, large, page_size)
 
 
-async def logs_after(session: AsyncSession, job_id: str, after_seq: int, limit: int) -> Sequence[JobLog]:
-    statement = select(JobLog).where(JobLog.job_id == job_id, JobLog.seq > after_seq).order_by(JobLog.seq).limit(limit)
-    return (await session.scalars(statement)).all()
+async def logs_after(session: AsyncSession, job_id: str, after_seq: int, limit: int) -> Cut[JobLog]:
+    statement = select(JobLog).where(JobLog.job_id == job_id, JobLog.seq > after_seq).order_by(JobLog.seq)
+    return await cut_entities(session, statement, (JobLog.message,), limit)
 
 
 async def count_logs(session: AsyncSession, job_id: str) -> int:

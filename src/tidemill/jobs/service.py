@@ -1,6 +1,5 @@
 """What can be done with jobs: enqueue in the caller's transaction, look, read logs, cancel."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -120,8 +119,8 @@ async def list_page(session: AsyncSession, wanted: JobFilter, page_size: int, be
     return await queries.page(session, wanted, page_size, before_id)
 
 
-async def logs(session: AsyncSession, job_id: str, after_seq: int = 0, limit: int = 500) -> Sequence[JobLog]:
-    """At most ``limit`` lines after the line ``after_seq``. Raises NotFound."""
+async def logs(session: AsyncSession, job_id: str, after_seq: int = 0, limit: int = 500) -> Cut[JobLog]:
+    """At most ``limit`` lines, and at most a page of bytes, after the line ``after_seq``. Raises NotFound."""
     await get(session, job_id)
     return await queries.logs_after(session, job_id, after_seq, limit)
 

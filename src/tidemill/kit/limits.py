@@ -15,5 +15,9 @@ MAX_ANSWER_BYTES = 128 * 2**20
 """Of all that a model answers to one request, as JSON."""
 PAGE_BYTES = 8 * 2**20
 """A page of a list ends after this much, but not before its first item."""
+MAX_SIGNATURE_BYTES = PAGE_BYTES // 2
+"""Of a model version's signature and classes as JSON."""
+MAX_SNAPSHOT_BYTES = 64 * 2**20
+"""Of the signatures and classes of all deployments together, which model servers ask for every second."""
 MAX_DATASET_ROWS = 2**31 - 1
 """Formats that write equal values once can claim any number of rows in a few bytes."""

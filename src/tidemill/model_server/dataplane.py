@@ -21,12 +21,12 @@ from tidemill.model_server.recording import (
     output_rows,
     prediction_ids,
 )
-from tidemill.model_server.request_memory import MemoryShare
 from tidemill.model_server.row_sizes import checked_texts_bytes, rows_bytes, rows_too_large
 from tidemill.model_server.runtimes.base import ModelOutputs
 from tidemill.model_server.tables import InputTable
 from tidemill.model_server.validation import Columns, validate
 from tidemill.tracing.spans import child_span
+from tidemill.web.request_memory import MemoryShare
 
 T = TypeVar("T")
 _CELLS_ON_THE_LOOP = 20_000

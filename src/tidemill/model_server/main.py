@@ -29,7 +29,6 @@ from tidemill.model_server.ledger.writer import LedgerLimits, LedgerWriter
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable
 from tidemill.model_server.problems import install_inference_problems
-from tidemill.model_server.request_memory import RequestMemory, RequestMemoryMiddleware
 from tidemill.model_server.runtimes.base import Runtime
 from tidemill.model_server.runtimes.child import ChildRuntime, ModelBox, ModelOrder
 from tidemill.model_server.runtimes.inprocess import InProcessRuntime, ModelThreads
@@ -49,6 +48,7 @@ from tidemill.web import document
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.health import Check
 from tidemill.web.metrics import create_registry
+from tidemill.web.request_memory import RequestMemory, RequestMemoryMiddleware
 from tidemill.web.server import Server, limits_of, server_config
 
 log = logging.getLogger(__name__)

@@ -110,6 +110,8 @@ class JobLogs(Reply):
     items: list[JobLogLine]
     next_after: int
     """``after`` of the next request."""
+    more: bool | None = None
+    """Whether more lines are there already: a page ends early where lines are long."""
 
 
 class JobEvent(Reply):

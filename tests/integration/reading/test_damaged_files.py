@@ -23,13 +23,13 @@ from tidemill.cli.prediction_rows import RowFile
 from tidemill.features.feedback.files import reader_for
 from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.signatures import Column
-from tidemill.model_server.request_memory import RequestMemory
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.csv_table import CsvTable
 from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import parsed_json
 from tidemill.model_server.validation import validate
 from tidemill.schemas.feedback import FeedbackFileQuery
+from tidemill.web.request_memory import RequestMemory
 
 FOUND = Path(__file__).parent / "found"
 """Files that once ended otherwise."""

@@ -16,11 +16,11 @@ import zstandard
 
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.signatures import Column
-from tidemill.model_server.request_memory import MemoryShare, RequestMemory
 from tidemill.model_server.transports.csv_table import CsvTable, unpacked
 from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import parsed_json
 from tidemill.model_server.transports.sizes import csv_bytes
+from tidemill.web.request_memory import MemoryShare, RequestMemory
 
 MIB = 2**20
 MEMORY_BYTES = 128 * MIB

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.serving import decoding
 from tidemill.kit.errors import TooLarge, Unavailable
-from tidemill.model_server.request_memory import RequestMemory
+from tidemill.web.request_memory import RequestMemory
 
 _OUTCOMES = {
     "json: empty lists": "request_too_large",

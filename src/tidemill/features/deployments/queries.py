@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, Text, and_, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +12,7 @@ from tidemill.db.pages import Cut, cut_rows
 from tidemill.db.tables.deployments import Deployment, DeploymentEvent, ModelServer
 from tidemill.db.tables.registry import Model, ModelAlias, ModelVersion
 
+_LARGE = (ModelVersion.signature, ModelVersion.classes)
 Resolved = tuple[Deployment, ModelVersion | None]
 
 
@@ -37,14 +38,29 @@ async def resolved_page(session: AsyncSession, page_size: int, after: str | None
     """By name, those after the name ``after``."""
     query = _resolving().order_by(Deployment.name)
     query = query if after is None else query.where(Deployment.name > after)
-    found = await cut_rows(session, query, (ModelVersion.signature, ModelVersion.classes), page_size)
+    found = await cut_rows(session, query, _LARGE, page_size)
     return Cut([(row[0], row[1]) for row in found.items], found.more)
 
 
-async def resolved(session: AsyncSession, limit: int, after: str | None = None) -> list[Resolved]:
-    """By name, those after the name ``after``."""
-    query = _resolving().order_by(Deployment.name).limit(limit)
-    return await _rows(session, query if after is None else query.where(Deployment.name > after))
+async def resolved(session: AsyncSession, limit: int, most_bytes: int) -> Cut[Resolved]:
+    """The first by name whose signatures and classes take at most ``most_bytes`` together."""
+    found = await cut_rows(session, _resolving().order_by(Deployment.name), _LARGE, limit, most_bytes)
+    return Cut([(row[0], row[1]) for row in found.items], found.more)
+
+
+async def names(session: AsyncSession, limit: int) -> Sequence[str]:
+    """In order."""
+    return (await session.scalars(select(Deployment.name).order_by(Deployment.name).limit(limit))).all()
+
+
+async def totals(session: AsyncSession) -> tuple[int, int]:
+    """How many deployments there are, and what the signatures and classes of their versions take together."""
+    sizes = [func.coalesce(func.octet_length(cast(column, Text)), 0) for column in _LARGE]
+    query = _resolving().with_only_columns(
+        func.count(), func.coalesce(func.sum(sizes[0] + sizes[1]), 0), maintain_column_froms=True
+    )
+    count, size_bytes = (await session.execute(query)).one()
+    return int(count), int(size_bytes)
 
 
 async def resolved_one(session: AsyncSession, name: str) -> Resolved | None:

@@ -16,8 +16,10 @@ from tidemill.features.registry.states import CHAMPION
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict, NotFound, Unsupported
+from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
 from tidemill.kit.logging import current_request_id
 from tidemill.kit.names import split_model_reference
+from tidemill.kit.sizes import format_size
 from tidemill.schemas.deployments import DeploymentStatus, ServerStatus
 from tidemill.schemas.serving import MAX_DEPLOYMENTS, LoadStatus, ServerReport
 
@@ -44,9 +46,9 @@ async def apply(session: AsyncSession, name: str, reference: str, who: str) -> t
     deployment = await queries.lock(session, name)
     if deployment is None:
         raise Conflict("deployment_busy", "The deployment is being deleted; try again.")
-    if is_new:
-        await _check_room(session)
     if is_new or _change(deployment, target, who):
+        await session.flush()
+        await _check_room(session)
         await _repin(session, deployment, version)
         _remember(session, deployment, "created" if is_new else "changed", who)
     return deployment, version, is_new
@@ -65,9 +67,16 @@ async def get_resolved(session: AsyncSession, name: str) -> queries.Resolved:
     return found
 
 
-async def list_resolved(session: AsyncSession, limit: int, after: str | None = None) -> list[queries.Resolved]:
-    """By name, those after the name ``after``."""
-    return await queries.resolved(session, limit, after)
+async def list_resolved(session: AsyncSession) -> tuple[list[queries.Resolved], list[str]]:
+    """By name, as many as may be told at once; and the names of those whose signatures leave no room for them."""
+    found = await queries.resolved(session, MAX_DEPLOYMENTS, MAX_SNAPSHOT_BYTES)
+    left_out = (await queries.names(session, MAX_DEPLOYMENTS))[len(found.items) :] if found.more else []
+    return found.items, list(left_out)
+
+
+async def signature_bytes(session: AsyncSession) -> int:
+    """What the signatures and classes of all deployments take together."""
+    return (await queries.totals(session))[1]
 
 
 async def resolved_page(session: AsyncSession, page_size: int, after: str | None) -> Cut[queries.Resolved]:
@@ -129,8 +138,13 @@ def _check_servable(version: ModelVersion) -> None:
 
 
 async def _check_room(session: AsyncSession) -> None:
-    if len(await queries.resolved(session, MAX_DEPLOYMENTS + 1)) > MAX_DEPLOYMENTS:
+    """Raises Conflict for one deployment too many, or for one whose signature does not fit beside the others'."""
+    count, size_bytes = await queries.totals(session)
+    if count > MAX_DEPLOYMENTS:
         raise Conflict("too_many_deployments", f"There are {MAX_DEPLOYMENTS} deployments, the most there can be.")
+    if size_bytes > MAX_SNAPSHOT_BYTES:
+        limit = format_size(MAX_SNAPSHOT_BYTES)
+        raise Conflict("signatures_too_large", f"The signatures of all deployments together would pass {limit}.")
 
 
 def _change(deployment: Deployment, target: dict[str, Any], who: str) -> bool:

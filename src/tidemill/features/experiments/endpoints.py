@@ -89,10 +89,10 @@ async def get_leaderboard(
 ) -> Leaderboard:
     """Finished runs of an experiment, best first by any metric on their holdouts."""
     after, rank = _position(query.page_token)
-    found = await service.leaderboard(session, name, query.sort, query.page_size + 1, after)
-    shown = found.runs[: query.page_size]
+    found = await service.leaderboard(session, name, query.sort, query.page_size, after)
+    shown = found.runs.items
     more = None
-    if len(found.runs) > query.page_size:
+    if found.runs.more:
         more = encode_token([shown[-1][1], shown[-1][0].id, rank + len(shown)])
     return Leaderboard(
         name=name,

@@ -55,8 +55,8 @@ async def newest_metric(session: AsyncSession, experiment_id: str) -> str | None
 
 
 async def ranked(
-    session: AsyncSession, experiment_id: str, metric: tuple[str, bool], limit: int, after: tuple[float, str] | None
-) -> list[tuple[Run, float]]:
+    session: AsyncSession, experiment_id: str, metric: tuple[str, bool], page_size: int, after: tuple[float, str] | None
+) -> Cut[tuple[Run, float]]:
     """Runs by the metric (its name, and whether more is better), best first, from after the position ``after``."""
     name, descending = metric
     position = tuple_(RunMetric.value, RunMetric.run_id)
@@ -65,7 +65,6 @@ async def ranked(
         .join(RunMetric, RunMetric.run_id == Run.id)
         .where(RunMetric.experiment_id == experiment_id, RunMetric.name == name)
         .options(load_only(*_SHOWN_IN_LEADERBOARDS, raiseload=True))
-        .limit(limit)
     )
     if descending:
         query = query.order_by(RunMetric.value.desc(), RunMetric.run_id.desc())
@@ -73,7 +72,8 @@ async def ranked(
     else:
         query = query.order_by(RunMetric.value, RunMetric.run_id)
         query = query if after is None else query.where(position > after)
-    return [(row[0], row[1]) for row in await session.execute(query)]
+    found = await cut_rows(session, query, (Run.metrics,), page_size)
+    return Cut([(row[0], row[1]) for row in found.items], found.more)
 
 
 async def replace_metrics(session: AsyncSession, run: Run, values: dict[str, float]) -> None:

@@ -1,7 +1,6 @@
 """What can be done with training runs: start, find, rank, and store what one found."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,7 @@ class RankedRuns:
     """One page of a leaderboard, best first."""
 
     sort: str
-    runs: Sequence[tuple[Run, float]]
+    runs: Cut[tuple[Run, float]]
 
 
 async def start(session: AsyncSession, request: TrainingRequest, principal: str) -> TrainingStarted:
@@ -106,14 +105,14 @@ async def list_runs(
 
 
 async def leaderboard(
-    session: AsyncSession, name: str, sort: str | None, limit: int, after: tuple[float, str] | None
+    session: AsyncSession, name: str, sort: str | None, page_size: int, after: tuple[float, str] | None
 ) -> RankedRuns:
-    """At most ``limit`` finished runs, best first. Raises NotFound for the experiment, Invalid for the metric."""
+    """At most ``page_size`` finished runs, best first. Raises NotFound for the experiment, Invalid for the metric."""
     experiment = await get_experiment(session, name)
     if sort is not None:
         check_metric(sort)
     metric = sort or await queries.newest_metric(session, experiment.id) or "roc_auc"
-    rows = await queries.ranked(session, experiment.id, (metric, higher_is_better(metric)), limit, after)
+    rows = await queries.ranked(session, experiment.id, (metric, higher_is_better(metric)), page_size, after)
     return RankedRuns(metric, rows)
 
 

@@ -21,18 +21,20 @@ _LATEST = text("""
     ORDER BY prediction_id, observed_at DESC, seq DESC
 """).bindparams(_IDS)
 
-_AT_MOMENTS = text("""
-    SELECT f.prediction_id, f.truth, f.observed_at
-    FROM unnest(:ids, :times) AS told (prediction_id, observed_at)
+_TRUTHS = bindparam("truths", type_=ARRAY(Text))
+_KNOWN = text("""
+    SELECT DISTINCT f.prediction_id, f.truth, f.observed_at
+    FROM unnest(:ids, :truths, :times) AS told (prediction_id, truth, observed_at)
     JOIN feedback f USING (prediction_id, observed_at)
-""").bindparams(_IDS, _TIMES)
+    WHERE f.truth = told.truth::jsonb
+""").bindparams(_IDS, _TRUTHS, _TIMES)
 
 _INSERT = text("""
     INSERT INTO feedback (prediction_id, truth, observed_at, principal, request_id)
     SELECT prediction_id, truth::jsonb, observed_at, :principal, :request_id
     FROM unnest(:ids, :truths, :times) WITH ORDINALITY AS told (prediction_id, truth, observed_at, place)
     ORDER BY place
-""").bindparams(_IDS, bindparam("truths", type_=ARRAY(Text)), _TIMES)
+""").bindparams(_IDS, _TRUTHS, _TIMES)
 
 _REVISIONS = text("""
     SELECT count(*) FROM (
@@ -60,11 +62,13 @@ async def latest(session: AsyncSession, ids: Sequence[str]) -> list[tuple[str, L
     return [(row.prediction_id, row.truth, row.observed_at) for row in rows]
 
 
-async def at_moments(
-    session: AsyncSession, ids: Sequence[str], times: Sequence[datetime]
+async def known_of(
+    session: AsyncSession, told: Sequence[tuple[str, Label, datetime]]
 ) -> list[tuple[str, Label, datetime]]:
-    """Truths stored for exactly these pairs of prediction and moment."""
-    rows = await session.execute(_AT_MOMENTS, {"ids": list(ids), "times": list(times)})
+    """Those of ``told`` (prediction, truth, moment) that are stored: no more, however many truths a moment has."""
+    ids, truths, times = ([row[place] for row in told] for place in range(3))
+    values = {"ids": ids, "truths": [json.dumps(truth) for truth in truths], "times": times}
+    rows = await session.execute(_KNOWN, values)
     return [(row.prediction_id, row.truth, row.observed_at) for row in rows]
 
 

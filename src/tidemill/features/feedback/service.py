@@ -117,8 +117,8 @@ async def _target(session: AsyncSession, model_name: str, number: int) -> Target
 
 async def _known(session: AsyncSession, rows: Sequence[ToldTruth], ids: Sequence[str]) -> KnownTruths:
     known = KnownTruths({id_: (truth, at) for id_, truth, at in await queries.latest(session, ids)})
-    timed = [(row.prediction_id, row.observed_at) for row in rows if row.observed_at is not None]
+    timed = [(row.prediction_id, row.truth, row.observed_at) for row in rows if row.observed_at is not None]
     if timed:
-        found = await queries.at_moments(session, [id_ for id_, _ in timed], [at for _, at in timed])
+        found = await queries.known_of(session, timed)
         known.moments = {(id_, at, label_key(truth)) for id_, truth, at in found}
     return known

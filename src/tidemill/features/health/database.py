@@ -10,10 +10,12 @@ from tidemill.db.migrate import newest_revision
 from tidemill.db.tables.backups import BackupRun
 from tidemill.db.tables.deployments import ModelServer
 from tidemill.db.tables.jobs import Job
+from tidemill.features.deployments import service as deployments
 from tidemill.features.deployments.service import SERVERS_ARE_GONE_AFTER
 from tidemill.features.health.findings import age_text, ok, problem, warning
 from tidemill.jobs import queries as jobs
 from tidemill.kit.clock import utc_now
+from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
 from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.health import CheckResult
 from tidemill.schemas.serving import ServerReport
@@ -87,6 +89,11 @@ async def check_model_servers(sessions: SessionFactory) -> CheckResult:
     if failed:
         shown = ", ".join(failed[:5])
         return problem("model servers", f"Not loadable: {shown}.", "`tidemill deploy show NAME` says why.")
+    async with transaction(sessions) as session:
+        size_bytes = await deployments.signature_bytes(session)
+    if size_bytes > MAX_SNAPSHOT_BYTES:
+        found = f"The signatures of all deployments take {size_bytes} bytes, so the last ones by name do not follow."
+        return problem("model servers", found, f"Remove deployments until it is {MAX_SNAPSHOT_BYTES} at most.")
     return ok("model servers", f"{len(reports)} follow the api.")
 
 

@@ -43,8 +43,9 @@ async def get(job_id: str, session: SessionDep, _principal: Reader) -> Job:
 @router.get("/{job_id}/logs", operation_id="jobs_logs")
 async def logs(job_id: str, query: Annotated[JobLogQuery, Query()], session: SessionDep, _principal: Reader) -> JobLogs:
     """Lines that the job wrote, oldest first, from after ``after``."""
-    lines = [JobLogLine.model_validate(line) for line in await service.logs(session, job_id, query.after, query.limit)]
-    return JobLogs(items=lines, next_after=lines[-1].seq if lines else query.after)
+    found = await service.logs(session, job_id, query.after, query.limit)
+    lines = [JobLogLine.model_validate(line) for line in found.items]
+    return JobLogs(items=lines, next_after=lines[-1].seq if lines else query.after, more=found.more)
 
 
 @router.get("/{job_id}/events", operation_id="jobs_events", response_class=StreamingResponse, responses=_STREAM)

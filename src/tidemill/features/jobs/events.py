@@ -72,7 +72,7 @@ class _Watch:
                 row = await service.get(session, job_id)
                 job = Job.model_validate(row)
                 found = await service.logs(session, job_id, self._seq, _LINES_PER_LOOK)
-                lines = [JobLogLine.model_validate(line) for line in found]
+                lines = [JobLogLine.model_validate(line) for line in found.items]
         except NotFound:
             self.over = True
             return []
@@ -80,10 +80,10 @@ class _Watch:
             if isinstance(explain(raised), Unavailable):
                 return []  # the next look may find the database back
             raise
+        self.behind = found.more
         return [*self._lines(lines), *self._changes(job)]
 
     def _lines(self, lines: list[JobLogLine]) -> list[str]:
-        self.behind = len(lines) == _LINES_PER_LOOK
         if lines:
             self._seq = lines[-1].seq
         return [_event("log", line, line.seq) for line in lines]

@@ -8,6 +8,7 @@ unless they too are more than a report reads.
 """
 
 import asyncio
+import bisect
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from tidemill.db.engine import SessionFactory, transaction
+from tidemill.db.pages import Cut
 from tidemill.features.feedback import service as feedback
 from tidemill.features.feedback.service import Truth
 from tidemill.features.predictions import service as predictions
@@ -25,6 +27,8 @@ from tidemill.features.predictions.service import DayCount, LedgerRow, LedgerWin
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.kit import ids
 from tidemill.kit.clock import earlier, later
+from tidemill.kit.errors import TooLarge
+from tidemill.sandbox.guard import disk_limit
 
 _BATCH_ROWS = 5_000
 _ROWS_PASSED = 200_000
@@ -76,10 +80,23 @@ class _Export:
     window: LedgerWindow
     out: BinaryIO
     exported: Exported
+    most_bytes: int
 
     @property
     def sessions(self) -> SessionFactory:
         return self.context.services.sessions
+
+
+@dataclass
+class _Pace:
+    """How many rows to ask for next: few where outputs are large, since the database unpacks all to measure them."""
+
+    most_rows: int
+    rows: int = _FEWEST_AT_ONCE
+
+    def follow(self, found: Cut[LedgerRow]) -> None:
+        self.rows = len(found.items) if found.more else self.rows
+        self.rows = max(1, min(self.most_rows, 2 * self.rows))
 
 
 def model_key(name: str, number: int) -> str:
@@ -88,11 +105,12 @@ def model_key(name: str, number: int) -> str:
 
 async def export_rows(context: JobContext, window: LedgerWindow, file: Path) -> Exported:
     """Write one line per prediction of ``window`` as `tidemill.training.live_rows.read_rows` reads them."""
-    exported, max_rows = Exported(), context.services.settings.worker.report_rows
+    settings, exported = context.services.settings.worker, Exported()
+    most_bytes, max_rows = disk_limit(file.parent, settings.disk_limit_bytes), settings.report_rows
     async with transaction(context.services.sessions) as session:
         exported.predictions = await predictions.count(session, window)
     with file.open("wb") as out:
-        export = _Export(context, window, out, exported)
+        export = _Export(context, window, out, exported, most_bytes)
         if exported.predictions <= max_rows:
             await _write_window(export, 1.0)
         else:
@@ -157,25 +175,33 @@ async def _ids_with_truth(export: _Export) -> AsyncIterator[list[str]]:
 async def _write_window(export: _Export, share: float) -> None:
     """The share of all rows, with their truths where they have one."""
     exported, after = export.exported, None
-    limit = max(_FEWEST_AT_ONCE, min(_BATCH_ROWS, int(_ROWS_PASSED * share)))
+    pace = _Pace(max(_FEWEST_AT_ONCE, min(_BATCH_ROWS, int(_ROWS_PASSED * share))))
     while True:
         async with transaction(export.sessions) as session:
-            rows = await predictions.read_window(session, export.window, Sampling(after, limit, share))
-        if not rows:
+            sampling = Sampling(after, pace.rows, share)
+            found = await predictions.read_window(session, export.window, sampling)
+        if not found.items:
             return
-        await _write_rows(export, rows, uniform=True)
-        after = (rows[-1].predicted_at, rows[-1].prediction_id)
+        await _write_rows(export, found.items, uniform=True)
+        after = (found.items[-1].predicted_at, found.items[-1].prediction_id)
+        pace.follow(found)
         expected = max(1, round(share * exported.predictions))
         await export.context.progress(Progress("reading the ledger", exported.uniform_rows, expected))
 
 
 async def _write_labelled(export: _Export, begin: float, end: float) -> None:
     """Rows with a truth that the larger of two shares draws and the smaller, which is written already, does not."""
-    exported = export.exported
-    async for found in _ids_with_truth(export):
-        async with transaction(export.sessions) as session:
-            rows = await predictions.read_ids(session, export.window, found, begin, end)
-        await _write_rows(export, rows, uniform=False)
+    exported, pace = export.exported, _Pace(_BATCH_ROWS)
+    async for ids_ in _ids_with_truth(export):
+        begins = 0
+        while begins < len(ids_):
+            asked = ids_[begins : begins + pace.rows]
+            async with transaction(export.sessions) as session:
+                found = await predictions.read_ids(session, export.window, asked, begin, end)
+            await _write_rows(export, found.items, uniform=False)
+            last = found.items[-1].prediction_id if found.more else asked[-1]
+            begins = bisect.bisect_right(ids_, last)
+            pace.follow(found)
         await export.context.progress(Progress("reading truths", exported.truths_read, max(1, exported.truths)))
 
 
@@ -187,17 +213,19 @@ async def _write_rows(export: _Export, rows: Sequence[LedgerRow], *, uniform: bo
         truths = await feedback.latest_truths(session, found)
         if exported.totals is None and truths:
             exported.revisions += await feedback.count_revisions(session, list(truths))
-    await asyncio.to_thread(_write_batch, export.out, rows, truths, uniform)
+    await asyncio.to_thread(_write_batch, export, rows, truths, uniform)
     exported.rows_read += len(rows)
     exported.uniform_rows += len(rows) if uniform else 0
     exported.truths_read += len(truths)
     exported.models |= {(row.model_name, row.model_version) for row in rows}
 
 
-def _write_batch(out: BinaryIO, rows: Sequence[LedgerRow], truths: dict[str, Truth], uniform: bool) -> None:
+def _write_batch(export: _Export, rows: Sequence[LedgerRow], truths: dict[str, Truth], uniform: bool) -> None:
     for row in rows:
         line = _line(row, truths.get(row.prediction_id))
-        out.write(_encoded(line if uniform else line | {"uniform": False}))
+        export.out.write(_encoded(line if uniform else line | {"uniform": False}))
+        if export.out.tell() > export.most_bytes:
+            raise TooLarge("report_too_large", "The outputs of so many predictions are too large. Name a shorter span.")
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
@@ -211,12 +239,20 @@ def _line(row: LedgerRow, truth: Truth | None) -> dict[str, Any]:
     line: dict[str, Any] = {
         "model": model_key(row.model_name, row.model_version),
         "at": row.predicted_at.timestamp(),
-        "output": row.output,
+        "output": _judged(row.output),
     }
     if truth is not None:
         line["truth"] = truth.value
         line["delay"] = (truth.observed_at - row.predicted_at).total_seconds()
     return line
+
+
+def _judged(output: Any) -> Any:
+    """What a report looks at: a scalar prediction and its probabilities. Whatever else a model answers stays behind."""
+    output = output if isinstance(output, dict) else {"prediction": output}
+    prediction, probabilities = output.get("prediction"), output.get("probabilities")
+    scalar = None if isinstance(prediction, (dict, list)) else prediction
+    return {"prediction": scalar} | ({"probabilities": probabilities} if isinstance(probabilities, dict) else {})
 
 
 async def count_unmatched(sessions: SessionFactory, since: datetime, until: datetime) -> tuple[int, bool]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tidemill.db.pages import Cut
 from tidemill.kit import ids
 from tidemill.kit.clock import earlier, later
 from tidemill.kit.limits import PAGE_BYTES
@@ -33,24 +34,34 @@ _WINDOW = """
 _DRAWN = f"(hashtextextended(prediction_id, {_SAMPLE_SEED}) & {_SAMPLE_STEPS - 1})"
 """A row's place in a fixed random order of all rows, whatever its id looks like."""
 _COUNT = text(f"SELECT count(*) FROM predictions WHERE {_WINDOW}")  # noqa: S608 - a constant
-_READ = text(f"""
-    SELECT prediction_id, predicted_at, model_name, model_version, output FROM (
-        SELECT batch.*, sum(octet_length(output::text)) OVER (
-            ORDER BY predicted_at, prediction_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
-        FROM (
-            SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
-            WHERE {_WINDOW} AND (predicted_at, prediction_id) > (:after_time, :after_id)
-            AND {_DRAWN} >= :sample_begin AND {_DRAWN} < :sample_end
-            ORDER BY predicted_at, prediction_id LIMIT :limit
-        ) AS batch
-    ) AS measured
-    WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES} ORDER BY predicted_at, prediction_id
-""")  # noqa: S608 - a constant
-_READ_IDS = text(f"""
+_ROWS = f"""
     SELECT prediction_id, predicted_at, model_name, model_version, output FROM predictions
-    WHERE {_WINDOW} AND prediction_id = ANY(:ids) AND predicted_at >= :earliest AND predicted_at < :latest
-    AND {_DRAWN} >= :sample_begin AND {_DRAWN} < :sample_end
-""").bindparams(bindparam("ids", type_=ARRAY(Text)))  # noqa: S608 - a constant
+    WHERE {_WINDOW} AND {_DRAWN} >= :sample_begin AND {_DRAWN} < :sample_end
+"""  # noqa: S608 - a constant
+
+
+def _fitting(batch: str, order: str) -> str:
+    """The first rows of ``batch`` whose outputs fill a page, at least one, and how many rows it has."""
+    return f"""
+        SELECT prediction_id, predicted_at, model_name, model_version, output, in_batch FROM (
+            SELECT batch.*, count(*) OVER () AS in_batch, sum(octet_length(output::text)) OVER (
+                ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM ({batch}) AS batch
+        ) AS measured
+        WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES} ORDER BY {order}
+    """  # noqa: S608 - constants
+
+
+_IN_TIME = "predicted_at, prediction_id"
+_READ = text(
+    _fitting(f"{_ROWS} AND ({_IN_TIME}) > (:after_time, :after_id) ORDER BY {_IN_TIME} LIMIT :limit", _IN_TIME)
+)
+_READ_IDS = text(
+    _fitting(
+        f"{_ROWS} AND prediction_id = ANY(:ids) AND predicted_at >= :earliest AND predicted_at < :latest",
+        "prediction_id",
+    )
+).bindparams(bindparam("ids", type_=ARRAY(Text)))
 _COUNT_BY_DAY = text(f"""
     SELECT model_name, model_version, CAST(predicted_at AT TIME ZONE 'UTC' AS date) AS day, count(*) AS rows
     FROM predictions WHERE {_WINDOW} GROUP BY 1, 2, 3
@@ -163,22 +174,36 @@ async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[
     return found
 
 
-async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> list[LedgerRow]:
-    """The next rows of ``window`` by (predicted_at, prediction_id); fewer than the limit where outputs are large."""
+async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> Cut[LedgerRow]:
+    """The next rows of ``window`` by (predicted_at, prediction_id); fewer than the limit where outputs are large.
+
+    The database unpacks the outputs of all rows up to the limit to measure them.
+    """
     after = sampling.after or (window.since, "")
     values = {"after_time": after[0], "after_id": after[1], "limit": sampling.limit}
     found = await session.execute(_READ, _values(window) | values | _bounds(sampling.begin, sampling.end))
-    return [LedgerRow(*row) for row in found]
+    return _cut(found.all())
 
 
 async def read_ids(
     session: AsyncSession, window: LedgerWindow, ids_: Sequence[str], begin: float, end: float
-) -> list[LedgerRow]:
-    """Rows of ``window`` among ``ids_`` that lie between the two bounds of `Sampling`, in no order."""
-    found = []
-    for values in _values_of_ids(window, ids_):
-        found += [LedgerRow(*row) for row in await session.execute(_READ_IDS, values | _bounds(begin, end))]
-    return found
+) -> Cut[LedgerRow]:
+    """Rows of ``window`` among ``ids_`` that lie between the two bounds of `Sampling`, by id, as many as fill a page.
+
+    Where there are more: they are those past the id of the last one. Ids of one day are looked at together.
+    """
+    days = list(_values_of_ids(window, sorted(ids_)))
+    for number, values in enumerate(days, start=1):
+        found = _cut((await session.execute(_READ_IDS, values | _bounds(begin, end))).all())
+        if found.items:
+            return Cut(found.items, found.more or number < len(days))
+    return Cut([], more=False)
+
+
+def _cut(rows: Sequence[Any]) -> Cut[LedgerRow]:
+    return Cut(
+        [LedgerRow(row[0], row[1], row[2], row[3], row[4]) for row in rows], bool(rows) and rows[0].in_batch > len(rows)
+    )
 
 
 def _values_of_ids(window: LedgerWindow, ids_: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -96,11 +96,14 @@ async def places_of(session: AsyncSession, window: LedgerWindow, ids_: Sequence[
 
 async def read_ids(
     session: AsyncSession, window: LedgerWindow, ids_: Sequence[str], begin: float, end: float
-) -> list[LedgerRow]:
-    """Rows of ``window`` among ``ids_`` that lie between the two bounds of a `Sampling`, in no order."""
+) -> Cut[LedgerRow]:
+    """Rows of ``window`` among ``ids_`` between the two bounds of a `Sampling`, by id, at most a page of bytes.
+
+    Where there are more, they are those past the id of the last one.
+    """
     return await ledger.read_ids(session, window, ids_, begin, end)
 
 
-async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> list[LedgerRow]:
-    """The next rows of ``window``, oldest first, for other features to go through it batch by batch."""
+async def read_window(session: AsyncSession, window: LedgerWindow, sampling: Sampling) -> Cut[LedgerRow]:
+    """The next rows of ``window``, oldest first, at most a page of bytes, for other features to go through it."""
     return await ledger.read_window(session, window, sampling)

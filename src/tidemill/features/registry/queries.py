@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from tidemill.db.pages import Cut, cut_entities
 from tidemill.db.tables.registry import (
@@ -16,7 +17,7 @@ from tidemill.db.tables.registry import (
     ModelVersion,
     ModelVersionPin,
 )
-from tidemill.features.registry.states import CHAMPION
+from tidemill.features.registry.states import CHALLENGER, CHAMPION, MAX_ALIASES
 from tidemill.kit import ids
 
 _LARGE = (ModelVersion.signature, ModelVersion.classes, ModelVersion.metrics, ModelVersion.warnings)
@@ -106,6 +107,11 @@ async def aliases(session: AsyncSession, model_ids: Sequence[str]) -> Sequence[M
     return (await session.scalars(query)).all()
 
 
+async def count_aliases(session: AsyncSession, model_id: str) -> int:
+    own = ModelAlias.model_id == model_id, ModelAlias.alias.not_in((CHAMPION, CHALLENGER))
+    return await session.scalar(select(func.count()).where(*own)) or 0
+
+
 async def any_in_mlflow(session: AsyncSession, model_id: str, numbers: Sequence[int]) -> bool:
     query = select(ModelVersion.id).where(ModelVersion.model_id == model_id, ModelVersion.number.in_(numbers))
     return await session.scalar(query.where(ModelVersion.mlflow_model_uri.is_not(None)).limit(1)) is not None
@@ -152,13 +158,16 @@ async def last_moved_at(session: AsyncSession, model_id: str) -> datetime | None
 
 async def state_at(session: AsyncSession, model_id: str, moment: datetime) -> Sequence[AliasEvent]:
     """For each alias the last move at or before ``moment``, unless that move removed it."""
-    query = (
+    last = (
         select(AliasEvent)
         .where(AliasEvent.model_id == model_id, AliasEvent.moved_at <= moment)
         .distinct(AliasEvent.alias)
         .order_by(AliasEvent.alias, AliasEvent.seq.desc())
+        .subquery()
     )
-    return [event for event in await session.scalars(query) if event.to_number is not None]
+    event = aliased(AliasEvent, last)
+    query = select(event).where(event.to_number.is_not(None)).order_by(event.alias).limit(MAX_ALIASES + 2)
+    return (await session.scalars(query)).all()
 
 
 async def decision_of_job(session: AsyncSession, job_id: str) -> GateDecision | None:

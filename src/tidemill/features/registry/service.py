@@ -1,5 +1,6 @@
 """What other features may ask of the registry: register, resolve, pin, move aliases."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,14 +13,16 @@ from tidemill.adapters.bundles import bundle_key
 from tidemill.db.tables.registry import AliasEvent, Model, ModelAlias, ModelVersion, ModelVersionPin
 from tidemill.features.registry import dataset_link, queries
 from tidemill.features.registry.kinds import GATE, MIRROR, GatePayload, MirrorPayload
-from tidemill.features.registry.states import CHALLENGER, CHAMPION, Move
+from tidemill.features.registry.states import CHALLENGER, CHAMPION, MAX_ALIASES, Move
 from tidemill.jobs import service as jobs
 from tidemill.jobs.states import JobStatus
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
-from tidemill.kit.errors import Conflict, Invalid, NotFound
+from tidemill.kit.errors import Conflict, Invalid, NotFound, TooLarge
+from tidemill.kit.limits import MAX_SIGNATURE_BYTES
 from tidemill.kit.logging import current_request_id
 from tidemill.kit.names import split_model_reference
+from tidemill.kit.sizes import format_size
 from tidemill.schemas.jobs import JobFilter
 from tidemill.schemas.registry import GatePolicy
 
@@ -70,6 +73,9 @@ class Cause:
 async def register_version(session: AsyncSession, new: NewModelVersion) -> ModelVersion:
     """Store the next version of a model, point ``challenger`` at it and ask the gate, all in this transaction."""
     await queries.create_model_if_missing(session, new.model_name, GatePolicy().model_dump(mode="json"), new.created_by)
+    if len(json.dumps([new.signature, new.classes])) > MAX_SIGNATURE_BYTES:
+        limit = format_size(MAX_SIGNATURE_BYTES)
+        raise TooLarge("signature_too_large", f"Signature and classes of a model take at most {limit}.")
     model = await locked_model(session, new.model_name)
     earlier = await queries.version_of_job(session, new.job_id)
     if earlier is not None:
@@ -171,6 +177,9 @@ async def move_alias(
         moved_at=await _next_moment(session, model.id),
         **vars(cause),
     )
+    is_free = alias in (CHAMPION, CHALLENGER)  # what every model must be able to have
+    if pointer is None and not is_free and await queries.count_aliases(session, model.id) >= MAX_ALIASES:
+        raise Conflict("too_many_aliases", f"A model has at most {MAX_ALIASES} aliases; remove one first.")
     await _point(session, event, pointer)
     session.add(event)
     await session.flush()

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+MAX_ALIASES = 100
+"""Of one model, besides these two."""
 
 
 class Move(StrEnum):

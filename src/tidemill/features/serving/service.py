@@ -6,13 +6,14 @@ from tidemill.auth import service as auth
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.deployments import service as deployments
 from tidemill.kit.clock import utc_now
-from tidemill.schemas.serving import MAX_DEPLOYMENTS, MAX_KEYS, DeploymentSpec, KeySpec, ServerReport, Snapshot
+from tidemill.schemas.serving import MAX_KEYS, DeploymentSpec, KeySpec, ServerReport, Snapshot
 
 
 async def snapshot(session: AsyncSession) -> Snapshot:
     """What to serve now, and all keys that are good."""
-    specs, unresolved = [], []
-    for deployment, version in await deployments.list_resolved(session, MAX_DEPLOYMENTS):
+    specs = []
+    found, unresolved = await deployments.list_resolved(session)
+    for deployment, version in found:
         if version is None:
             unresolved.append(deployment.name)
         else:

@@ -15,7 +15,6 @@ from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.recording import PredictedRows
-from tidemill.model_server.request_memory import memory_of
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
 from tidemill.model_server.transports.csv_table import CsvTable, unpacked
 from tidemill.model_server.transports.parquet_table import ParquetTable
@@ -30,6 +29,7 @@ from tidemill.model_server.transports.server import (
 )
 from tidemill.model_server.transports.sizes import csv_bytes
 from tidemill.schemas.predictions import InvocationsReply
+from tidemill.web.request_memory import memory_of
 
 router = APIRouter(tags=["mlflow"])
 _PARQUET = frozenset({"application/vnd.apache.parquet", "application/x-parquet"})

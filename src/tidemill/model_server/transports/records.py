@@ -9,10 +9,10 @@ from tidemill.kit.names import Name
 from tidemill.model_server.dataplane import PredictionQuery
 from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.recording import PredictedRows
-from tidemill.model_server.request_memory import memory_of
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.server import Caller, ServingDep, answer, asker, media_type, parsed_json
 from tidemill.schemas.predictions import PredictReply, PredictRequest
+from tidemill.web.request_memory import memory_of
 
 router = APIRouter(prefix="/api/v1/deployments", tags=["predict"])
 _MEMBERS = frozenset(PredictRequest.model_fields)

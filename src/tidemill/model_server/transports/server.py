@@ -15,9 +15,9 @@ from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.models import ModelTable
 from tidemill.model_server.recording import Asker
-from tidemill.model_server.request_memory import MemoryShare
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
+from tidemill.web.request_memory import MemoryShare
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 The costs are those of 64-bit CPython, rounded up; `tests/integration/serving/test_request_memory.py` measures them.
 """
 
-import re
-
 import numpy as np
+
+from tidemill.kit.json_shape import text_bytes
 
 _OBJECT_BYTES, _LIST_BYTES, _MEMBER_BYTES, _VALUE_BYTES = 184, 80, 36, 80
 _CELL_BYTES, _ROW_BYTES = 80, 260
-_ASTRAL = re.compile(rb"\\u[dD][89abAB]|[\xf0-\xf4]")
-"""Characters beyond 16 bits: each character of a text with one takes four bytes, and its UTF-8 is kept beside it."""
 _CHUNK_BYTES = 2**18
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _MARKS = {ord("{"): _OBJECT_BYTES, ord("["): _LIST_BYTES, ord(":"): _MEMBER_BYTES, ord(","): _VALUE_BYTES}
@@ -20,20 +18,14 @@ _CLOSE_LOOK_BYTES = 2**24
 def json_bytes(body: bytes) -> int:
     """At most what ``body`` becomes, as JSON: marks within texts count only where that is cheaper than to look."""
     marks = sum(cost * body.count(mark) for mark, cost in _MARKS.items())
-    return _text_bytes(body) + (marks if marks <= _CLOSE_LOOK_BYTES else _marks_outside_texts(body))
+    return text_bytes(body) + (marks if marks <= _CLOSE_LOOK_BYTES else _marks_outside_texts(body))
 
 
 def csv_bytes(body: bytes) -> int:
     """At most what ``body`` becomes, as delimited text in lists of cells."""
     rows = 1 + body.count(b"\n") + body.count(b"\r")
     cells = rows + sum(body.count(mark) for mark in b",;\t|")
-    return rows * _ROW_BYTES + cells * _CELL_BYTES + _text_bytes(body)
-
-
-def _text_bytes(body: bytes) -> int:
-    if body.isascii() and b"\\u" not in body:
-        return len(body)
-    return len(body) * (3 if _ASTRAL.search(body) is None else 5)
+    return rows * _ROW_BYTES + cells * _CELL_BYTES + text_bytes(body)
 
 
 def _marks_outside_texts(body: bytes) -> int:

@@ -6,7 +6,9 @@ claim beyond what one request may have is its own fault (413); one that only the
 once (503, try again): nobody waits holding what others wait for.
 """
 
+import re
 import threading
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,9 +52,7 @@ class MemoryShare:
         with memory.lock:
             if self._bytes + size_bytes > memory.one_request_bytes:
                 limit = format_size(memory.one_request_bytes)
-                raise TooLarge(
-                    "request_too_large", f"The request would take more than {limit} of memory; send fewer rows."
-                )
+                raise TooLarge("request_too_large", f"The request takes more than {limit} of memory; send it in parts.")
             if self._is_released or memory.used_bytes + size_bytes > memory.limit_bytes:
                 raise Unavailable("memory_busy", "Other requests take the memory that this one needs; try again.")
             self._bytes += size_bytes
@@ -66,21 +66,26 @@ class MemoryShare:
 
 
 class RequestMemoryMiddleware:
-    """Counts bodies as they arrive, and holds a request's claims until its answer is sent."""
+    """Counts bodies as they arrive, and holds a request's claims until its answer is sent.
 
-    def __init__(self, app: ASGIApp, memory: RequestMemory) -> None:
+    ``streamed_paths``: patterns of paths whose bodies go on piece by piece, of any length, and are not counted.
+    """
+
+    def __init__(self, app: ASGIApp, memory: RequestMemory, streamed_paths: Sequence[str] = ()) -> None:
         self.app = app
         self._memory = memory
+        self._streamed = [re.compile(pattern) for pattern in streamed_paths]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         share = self._memory.share()
+        is_streamed = any(pattern.fullmatch(scope["path"]) for pattern in self._streamed)
 
         async def counted_receive() -> Message:
             message = await receive()
-            share.take(len(message.get("body", b"")))
+            share.take(0 if is_streamed else len(message.get("body", b"")))
             return message
 
         try:
