@@ -14,7 +14,7 @@ from tests.integration.mounts import opened
 from tests.integration.registry.models import register
 from tests.s3_servers import s3_settings
 from tidemill.adapters.bundles import bundle_key
-from tidemill.adapters.object_store import open_object_store
+from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.adapters.store_mark import MARK
 from tidemill.admin.main import main
 from tidemill.db.engine import SessionFactory, create_session_factory, transaction
@@ -105,6 +105,23 @@ async def test_a_store_without_anything_that_rows_name_is_refused_and_left_alone
     code, said = await adopt_store()
     assert (code, "is its disk mounted" in said) == (_REFUSED, True)
     assert (await other.mark(), await stores.known_identity(sessions)) == (mark, None)
+
+
+async def test_an_object_in_common_with_another_platform_does_not_make_its_store_ours(
+    sessions: SessionFactory, store: ObjectStore
+) -> None:
+    bundles = [f"bundle {number}".encode() for number in range(3)]
+    for number, content in enumerate(bundles):
+        await register(sessions, f"m{number}", bundle_sha256=sha256_of_bytes(content), bundle_size_bytes=len(content))
+    await store.put(bundle_key(sha256_of_bytes(bundles[0])), bundles[0])
+    await store.write_mark("store_of_another_platform")
+    for ask in (stores.settled_identity, stores.renew):
+        with pytest.raises(Unavailable):
+            await ask(sessions, store)
+    assert await store.mark() == "store_of_another_platform"
+    await store.put(bundle_key(sha256_of_bytes(bundles[1])), bundles[1])
+    await stores.renew(sessions, store)  # what is lost since does not lock anybody out
+    assert await store.mark() == await stores.settled_identity(sessions, store)
 
 
 async def test_a_store_of_another_platform_is_taken_from_it_and_that_is_said(

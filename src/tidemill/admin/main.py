@@ -72,7 +72,7 @@ def create_bucket() -> None:
 def adopt_store(data_dir: backups.DataDir = None) -> None:
     """Make the object store this database's own, after it was moved by hand without its mark.
 
-    Refused while rows name objects of which the store holds none: its disk may not be mounted.
+    Refused while rows name objects most of which the store lacks: its disk may not be mounted.
     """
     left = asyncio.run(_adopt_store(data_dir))
     typer.echo("The object store and the database know each other.")

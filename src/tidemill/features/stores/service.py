@@ -18,7 +18,7 @@ from tidemill.kit.errors import Unavailable
 from tidemill.kit.ids import uuid7
 
 _MOST_SAMPLED = 20
-_NOTHING_NAMED = "The object store holds nothing that the database names: is its disk mounted, its address right?"
+_NOT_NAMED = "The object store lacks most of what the database names: is its disk mounted, its address right?"
 _ANOTHER = "The object store is another platform's, as its mark says. If it is to be this one's: adopt-store."
 
 
@@ -59,7 +59,7 @@ async def known_identity(sessions: SessionFactory) -> str | None:
 async def settled_identity(sessions: SessionFactory, store: ObjectStore) -> str:
     """The identity that the store must have. A database without one gives it to its store, whoever comes first.
 
-    Raises Unavailable if rows name objects of which the store holds none, or if no row names any and the store has
+    Raises Unavailable if rows name objects most of which the store lacks, or if no row names any and the store has
     a mark that this database did not give.
     """
     known = await known_identity(sessions)
@@ -85,7 +85,7 @@ async def renew(sessions: SessionFactory, store: ObjectStore) -> str | None:
     """Give the store and the database a new identity together: after a restore, or when a store was moved by hand.
 
     Gives the mark that the store had, if it was not this database's: whoever it belongs to is refused from now on.
-    Raises Unavailable if rows name objects of which the store holds none, or if it may not be written to; then
+    Raises Unavailable if rows name objects most of which the store lacks, or if it may not be written to; then
     everything is as before.
     """
     await _refuse_foreign(sessions, store)
@@ -117,12 +117,14 @@ def _new_identity() -> str:
 
 
 async def _refuse_foreign(sessions: SessionFactory, store: ObjectStore) -> bool:
-    """Whether rows name any object; Unavailable if they do and the store holds none of those that are looked for."""
+    """Whether rows name any object; Unavailable if the store holds fewer than half of those that are looked for.
+
+    A few are no proof: two platforms that were given the same table have an object in common.
+    """
     async with transaction(sessions) as session:
         keys = await datasets.newest_keys(session, _MOST_SAMPLED) + await registry.newest_keys(session, _MOST_SAMPLED)
-    for key in keys:
-        if await store.holds(key):
-            return True
-    if keys:
-        raise Unavailable(FOREIGN, _NOTHING_NAMED)
-    return False
+    keys = list(dict.fromkeys(keys))  # the same table under many names is one object
+    held = [await store.holds(key) for key in keys]
+    if 2 * sum(held) < len(keys):
+        raise Unavailable(FOREIGN, _NOT_NAMED)
+    return bool(keys)
