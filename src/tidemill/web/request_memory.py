@@ -51,9 +51,7 @@ class MemoryShare:
         memory = self._memory
         if self._bytes + size_bytes > memory.one_request_bytes:
             limit = format_size(memory.one_request_bytes)
-            raise TooLarge(
-                "request_too_large", f"The request takes more than {limit} of memory; send it in parts."
-            )
+            raise TooLarge("request_too_large", f"The request takes more than {limit} of memory; send it in parts.")
         with memory.lock:
             if self._is_released or memory.used_bytes + size_bytes > memory.limit_bytes:
                 raise Unavailable("memory_busy", "Other requests take the memory that this one needs; try again.")

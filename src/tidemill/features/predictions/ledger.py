@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, Row, Text, bindparam, text
+from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.pages import Cut
@@ -199,7 +199,7 @@ async def read_ids(
     return Cut([], more=False)
 
 
-def _cut(rows: Sequence[Row[Any]]) -> Cut[LedgerRow]:
+def _cut(rows: Sequence[Any]) -> Cut[LedgerRow]:
     return Cut(
         [LedgerRow(row[0], row[1], row[2], row[3], row[4]) for row in rows], bool(rows) and rows[0].in_batch > len(rows)
     )
