@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill.adapters.data_models import DataModel, find_data_model, load_data_model, load_skops
 from tidemill.adapters.mlmodel import read_card
-from tidemill.kit.errors import Forbidden, Invalid, NotFound, Unsupported
+from tidemill.adapters.model_answers import plain_classes, plain_probabilities, plain_values
+from tidemill.kit.errors import Forbidden, Invalid, NotFound, TidemillError, Unsupported
 
 if TYPE_CHECKING:
     import numpy
@@ -33,7 +34,7 @@ class Outputs:
     """
 
     prediction: "numpy.ndarray[Any, Any] | list[Any]"
-    probabilities: "numpy.ndarray[Any, Any] | None" = None
+    probabilities: "numpy.ndarray[Any, Any] | list[list[float]] | None" = None
     classes: tuple[Any, ...] | None = None
 
 
@@ -95,27 +96,36 @@ class PyfuncModel:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._classifier = _classifier_of(model)
+        self._classifier: Any
+        self.classes: tuple[Any, ...] | None
+        self._classifier, self.classes = _classifier_of(model)
         schema = model.metadata.get_input_schema()
         self._columns = None if schema is None or schema.is_tensor_spec() else schema.input_names()
-        classes = None if self._classifier is None else self._classifier.classes_
-        self.classes: tuple[Any, ...] | None = None if classes is None else tuple(classes.tolist())
 
     def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
+        """Raises Invalid with a code of its own for whatever a foreign model may do or answer instead."""
         try:
             answer = self._model.predict(frame, params=dict(params) if params else None)
             probabilities = None if self._classifier is None else self._probabilities(frame)
         except Exception as error:  # a foreign model may raise anything
             raise Invalid("model_failed", f"The model failed to predict ({type(error).__name__}).") from error
-        prediction = _one_per_row(answer)
+        try:
+            prediction = plain_values(_one_per_row(answer))
+        except TidemillError:
+            raise
+        except Exception as error:  # so may what it answers with
+            detail = f"The model's answer cannot be read ({type(error).__name__})."
+            raise Invalid("model_output_shape", detail) from error
         if len(prediction) != len(frame):
             raise Invalid("model_output_length", "The model did not give one prediction per row.")
+        if probabilities is not None and self.classes is not None:
+            probabilities = plain_probabilities(probabilities, len(frame), len(self.classes))
         return Outputs(prediction, probabilities, self.classes)
 
     def _probabilities(self, frame: "pandas.DataFrame") -> Any:
         """Asked of the model inside, which MLflow does not put the columns in order for."""
         known = None if self._columns is None else [column for column in self._columns if column in frame.columns]
-        return self._classifier.predict_proba(frame if known is None else frame[known])  # type: ignore[union-attr]
+        return self._classifier.predict_proba(frame if known is None else frame[known])
 
 
 def _load_pipeline(directory: Path) -> PipelineModel:
@@ -142,18 +152,19 @@ def _load_pyfunc(directory: Path) -> PyfuncModel:
         raise Invalid("model_not_loadable", f"The model cannot be loaded ({type(error).__name__}).") from error
 
 
-def _classifier_of(model: Any) -> Any | None:
-    """The classifier inside, if ``predict`` answers with its labels; None where that cannot be known."""
+def _classifier_of(model: Any) -> tuple[Any, tuple[Any, ...]] | tuple[None, None]:
+    """The classifier inside and its labels, if ``predict`` answers with these; None where that cannot be known."""
     flavor = model.metadata.flavors.get("python_function", {})
     schema = model.metadata.get_input_schema()
     if flavor.get("predict_fn", "predict") != "predict" or (schema is not None and schema.is_tensor_spec()):
-        return None
+        return None, None
     try:
         inner = model.get_raw_model()
+        if not hasattr(inner, "predict_proba") or getattr(inner, "classes_", None) is None:
+            return None, None
+        return inner, plain_classes(inner.classes_)
     except Exception:  # noqa: BLE001 - a wrapper may raise anything here; then there are no probabilities
-        return None
-    known = hasattr(inner, "predict_proba") and getattr(inner, "classes_", None) is not None
-    return inner if known else None
+        return None, None
 
 
 def _one_per_row(answer: Any) -> Any:
@@ -162,16 +173,25 @@ def _one_per_row(answer: Any) -> Any:
     if isinstance(answer, (str, bytes, tuple)):
         raise Invalid("model_output_shape", "The model answers neither with rows nor with named columns.")
     if hasattr(answer, "to_dict") and hasattr(answer, "columns"):
-        if len(answer.columns) == 1:
-            return answer.iloc[:, 0].to_numpy()
-        return answer.to_dict(orient="records")
+        return _of_frame(answer)
     if hasattr(answer, "to_numpy"):
-        answer = answer.to_numpy()
+        return _of_series(answer)
     if hasattr(answer, "ndim") and answer.ndim > 1:
         return answer[:, 0] if answer.shape[1:] == (1,) else answer.tolist()
     if hasattr(answer, "ndim"):
         return answer
     return list(answer)
+
+
+def _of_frame(frame: Any) -> Any:
+    if not frame.columns.is_unique:
+        raise Invalid("model_output_shape", "The model answers with two columns of the same name.")
+    return _of_series(frame.iloc[:, 0]) if len(frame.columns) == 1 else frame.to_dict(orient="records")
+
+
+def _of_series(series: Any) -> Any:
+    """As an array; one that pandas keeps in a type of its own value by value, since integers would become floats."""
+    return series.to_numpy() if hasattr(series.dtype, "itemsize") and hasattr(series.dtype, "str") else list(series)
 
 
 def _of_columns(columns: Mapping[Any, Any]) -> Any:

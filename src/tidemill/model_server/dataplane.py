@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge, Unavailable
+from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge
 from tidemill.model_server.idempotency import RequestKey
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel
@@ -61,7 +61,7 @@ class DataPlane:
         """Predict every row with one model version, and answer only when all rows are in the ledger.
 
         Raises NotFound for an unknown deployment, Invalid for input that does not fit the signature (every place, no
-        values) and for an answer of the model that is too large to record, TooLarge for too many rows and for rows
+        values) and for an answer of the model that cannot be recorded, TooLarge for too many rows and for rows
         (each named) that are too large, Unavailable while there is no model, too much waits or the ledger is full,
         DeadlineExceeded when the model takes too long.
         """
@@ -119,15 +119,15 @@ def _checked(served: ServedModel, query: PredictionQuery) -> Columns:
 def _recorded(
     served: ServedModel, outputs: ModelOutputs, columns: Columns, query: PredictionQuery
 ) -> tuple[PredictedRows, bytes]:
-    answers = output_rows(outputs)
     try:
+        answers = output_rows(outputs)
         made, moment = _ids(served, answers, query)
         rows = PredictedRows(served.spec, made, moment, answers)
         return rows, ledger_lines(rows, columns, query.asker)
     except TooLargeToRecord as error:
         raise _unrecordable(error, columns, query) from None
     except (TypeError, ValueError) as error:
-        raise Unavailable("prediction_unrecordable", "The model's answer cannot be written as JSON.") from error
+        raise Invalid("prediction_unrecordable", "The model's answer cannot be written as JSON.") from error
 
 
 def _unrecordable(error: TooLargeToRecord, columns: Columns, query: PredictionQuery) -> Invalid:

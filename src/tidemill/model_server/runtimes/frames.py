@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tidemill.adapters.model_answers import plain_classes, plain_probabilities, plain_values
 from tidemill.adapters.model_loading import Outputs
 from tidemill.model_server.runtimes.base import ModelOutputs
 
@@ -20,11 +21,12 @@ def build_frame(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) 
 
 
 def plain_outputs(outputs: Outputs) -> ModelOutputs:
-    return ModelOutputs(
-        prediction=_plain(outputs.prediction),
-        probabilities=None if outputs.probabilities is None else _plain(outputs.probabilities),
-        classes=None if outputs.classes is None else tuple(_plain(list(outputs.classes))),
-    )
+    """Python's own types all the way down. Raises Invalid for an answer that could not be recorded."""
+    prediction = plain_values(outputs.prediction)
+    if outputs.probabilities is None or outputs.classes is None:
+        return ModelOutputs(prediction, None, None)
+    classes = plain_classes(outputs.classes)
+    return ModelOutputs(prediction, plain_probabilities(outputs.probabilities, len(prediction), len(classes)), classes)
 
 
 def _array(values: Sequence[Any], kind: str) -> Any:
@@ -37,15 +39,3 @@ def _array(values: Sequence[Any], kind: str) -> Any:
     if kind == "binary":
         return pd.Series([None if value is None else base64.b64decode(value) for value in values], dtype=object)
     return pd.Series(list(values), dtype=object)
-
-
-def _plain(values: Any) -> Any:
-    """Python's own types all the way down."""
-    if hasattr(values, "tolist"):
-        values = values.tolist()
-    if isinstance(values, dict):
-        return {str(name): _plain(value) for name, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_plain(value) if isinstance(value, (list, tuple, dict)) or hasattr(value, "tolist") else value
-                for value in values]  # fmt: skip
-    return values
