@@ -7,6 +7,7 @@ import typer
 
 from tidemill.admin.set_aside import Found, found_in, state_folders
 from tidemill.cli.context import Output, make_table, show, state
+from tidemill.cli.terminal import visible
 from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.sizes import format_size
 from tidemill.model_server.ledger.set_aside import Kind
@@ -58,7 +59,7 @@ def show_command(
     To repair them: write them to a file, edit it, and give it to `retry --repaired`.
     """
     for line in _named(_found(state_dir, data_dir), name).lines(limit):
-        typer.echo(line.decode(errors="backslashreplace"))
+        typer.echo(visible(line.decode(errors="backslashreplace")))
 
 
 @app.command()

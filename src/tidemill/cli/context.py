@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tidemill.cli.terminal import SafeConsole, visible
 from tidemill.client import Tidemill
 from tidemill.kit.errors import Forbidden, Invalid, NotFound, TidemillError
 from tidemill.kit.own_files import checked_folder, read_own
@@ -46,12 +47,12 @@ state = _State()
 
 def stdout() -> Console:
     """For data, which is printed as it is: square brackets in it are no markup. Wide when it is not a terminal."""
-    return Console(width=None if os.isatty(1) else 200, soft_wrap=False, highlight=False, markup=False)
+    return SafeConsole(width=None if os.isatty(1) else 200, soft_wrap=False, highlight=False, markup=False)
 
 
 def stderr() -> Console:
     """For talk and progress; what is said may hold names with square brackets, which are no markup."""
-    return Console(stderr=True, highlight=False, markup=False)
+    return SafeConsole(stderr=True, highlight=False, markup=False)
 
 
 def report(error: TidemillError) -> None:
@@ -96,7 +97,7 @@ def validated(kind: type[M], content: dict[str, Any]) -> M:
 def show(data: BaseModel | Sequence[BaseModel] | Any, table: Callable[[], Table | Iterable[Any]] | None = None) -> None:
     """Print ``data`` as JSON with ``--output json``, else what ``table`` makes of it."""
     if state.output is Output.JSON or table is None:
-        typer.echo(json.dumps(_plain(data), ensure_ascii=False, indent=2))
+        typer.echo(visible(json.dumps(_plain(data), ensure_ascii=False, indent=2)))
         return
     made = table()
     console = stdout()

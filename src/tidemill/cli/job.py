@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tidemill.cli.context import Output, client, make_table, show, state, stderr
 from tidemill.cli.progress import count_text, follow_to_result, note_text
+from tidemill.cli.terminal import visible
 from tidemill.client import Tidemill
 from tidemill.kit.durations import parse_duration_seconds
 from tidemill.schemas.jobs import Job, JobLogLine
@@ -62,9 +63,9 @@ def logs(
     with client() as tidemill:
         for line in _followed(tidemill, job_id) if follow else tidemill.jobs.logs(job_id):
             if state.output is Output.JSON:
-                typer.echo(line.model_dump_json())
+                typer.echo(visible(line.model_dump_json()))
             else:
-                typer.echo(f"{line.written_at:%Y-%m-%d %H:%M:%S} {line.level:<7} {line.message}")
+                typer.echo(f"{line.written_at:%Y-%m-%d %H:%M:%S} {line.level:<7} {visible(line.message)}")
 
 
 @app.command()

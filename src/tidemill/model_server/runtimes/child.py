@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidemill.kit.errors import DeadlineExceeded, Forbidden, Invalid, NotFound, TidemillError, TooLarge, Unavailable
+from tidemill.kit.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    TidemillError,
+    TooLarge,
+    Unavailable,
+)
+from tidemill.kit.json_shape import ShapeLimits, check_shape
 from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
@@ -39,6 +49,8 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 15.0
 _STEADY_SECONDS = 30.0
 _GUARD_POLL_SECONDS = 0.5
+_ANSWER_SHAPE = ShapeLimits(values=4_000_000, depth=64, number_characters=400)
+"""Forty for each row of the largest request; some 300 MB as objects."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,8 @@ class _Process:
         if length > MAX_ANSWER_BYTES:
             raise await self._mistrusted()
         try:
-            return unpacked(await self.reader.readexactly(length))
-        except ValueError:
+            return await asyncio.to_thread(_decoded, await self.reader.readexactly(length))
+        except (ValueError, Malformed):
             raise await self._mistrusted() from None
 
     async def _mistrusted(self) -> OSError:
@@ -109,6 +121,15 @@ class _Process:
         for task in self.side:
             task.cancel()
         await asyncio.to_thread(remove_tree, self.folder)
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    """Raises Invalid for an answer of more values than a request's rows can have; each becomes an object here."""
+    try:
+        check_shape(body, _ANSWER_SHAPE)
+    except TooLarge:
+        raise Invalid("prediction_too_large", "The model answered with more values than are taken.") from None
+    return unpacked(body)
 
 
 class ChildRuntime:
