@@ -19,7 +19,7 @@ _STEP = 0x9E3779B97F4A7C15
 def row_keys(parts: Sequence[Path], columns: Sequence[str]) -> Keys:
     """One key a row over all parts; equal rows get different ones, in the same order in every dataset."""
     hashes = [
-        np.asarray(pd.util.hash_pandas_object(_comparable(batch), index=False), np.uint64)
+        _content(batch)
         for part in parts
         for batch in pq.ParquetFile(part).iter_batches(_BATCH_ROWS, columns=list(columns))
     ]
@@ -46,6 +46,26 @@ def common_columns(one: Path, other: Path) -> list[str]:
     first, second = pq.read_schema(one), pq.read_schema(other)
     shared = sorted(set(first.names) & set(second.names))
     return [name for name in shared if _kind(first.field(name).type) == _kind(second.field(name).type)]
+
+
+def _content(batch: pa.RecordBatch) -> Keys:
+    keys = np.asarray(pd.util.hash_pandas_object(_comparable(batch), index=False), np.uint64)
+    for place, name in enumerate(sorted(batch.schema.names)):
+        if pa.types.is_integer(batch.schema.field(name).type):
+            rest = _beyond_floats(batch[name])
+            keys = np.where(rest == 0, keys, keys ^ _mixed(rest, place))
+    return keys
+
+
+def _beyond_floats(integers: pa.Array) -> Keys:
+    """What each integer is more, or modulo 2**64 less, than the float nearest to it; zero up to 2**53."""
+    values = np.asarray(integers.fill_null(0).to_numpy(zero_copy_only=False))
+    if not len(values) or max(abs(int(values.max())), abs(int(values.min()))) <= _FLOAT_HOLDS:
+        return np.zeros(len(values), np.uint64)
+    near, largest = values.astype(np.float64), np.iinfo(values.dtype).max
+    is_past = near >= float(largest)  # which is one more than there is: the largest stands for it
+    back = np.where(is_past, largest, np.where(is_past, 0, near).astype(values.dtype))
+    return values.astype(np.uint64) - back.astype(np.uint64) + is_past.astype(np.uint64)
 
 
 def _comparable(batch: pa.RecordBatch) -> pd.DataFrame:
