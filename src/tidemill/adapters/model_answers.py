@@ -66,12 +66,21 @@ def plain_probabilities(answer: Any, row_count: int, class_count: int) -> list[l
 def plain_classes(classes: Sequence[Any]) -> tuple[Any, ...]:
     """The labels of the probabilities. Raises Invalid where they are no labels, or two are equal as texts."""
     labels = tuple(plain_values(list(classes)))
-    if not all(isinstance(label, (bool, int, float, str)) for label in labels):
-        raise Invalid("model_classes_unusable", "The model's classes are not numbers, booleans or texts.")
+    kinds = {_label_kind(label) for label in labels}
+    if len(kinds) != 1 or None in kinds:
+        raise Invalid("model_classes_unusable", "The model's classes are not all numbers, or booleans, or texts.")
     texts = {label if isinstance(label, str) else json.dumps(label) for label in labels}
-    if len(texts) < len(labels):
+    if min(len(texts), len(set(labels))) < len(labels):
         raise Invalid("model_classes_unusable", "Two of the model's classes are equal as texts.")
     return labels
+
+
+def _label_kind(label: Any) -> str | None:
+    """None for what is no label."""
+    if isinstance(label, bool):
+        return "boolean"
+    is_stored = isinstance(label, float) or (isinstance(label, int) and _LEAST <= label < -_LEAST)
+    return "number" if is_stored else "text" if isinstance(label, str) else None
 
 
 def _check_finite(values: Iterable[float]) -> None:

@@ -1,6 +1,8 @@
 """Adopt a model that somebody else logged to MLflow: look, try, measure, pack. Runs in a child of a worker."""
 
+import math
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +104,20 @@ def _truth(model: LoadedModel, parts: list[Path], target: str, task: str | None)
     except KeyError:
         raise NotFound("target_not_found", "The evaluation dataset has no column of the target's name.") from None
     known = ~np.asarray(column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=bool)
-    rows, labels = rows[known], column.filter(pa.array(known)).to_pylist()
+    rows, labels = rows[known], [_label(value) for value in column.filter(pa.array(known)).to_pylist()]
     if not labels:
         raise Invalid("target_all_missing", "The target is missing in every row.")
     task, classes = _task(model, labels, task)
     if task == "regression":
         return _Truth(task, (), _numbers(labels), rows)
     return _Truth(task, classes, positions(labels, classes), rows)
+
+
+def _label(value: Any) -> Any:
+    """Days and moments as models answer them: as texts."""
+    if isinstance(value, float) and math.isinf(value):
+        raise Invalid("target_not_finite", "The target is infinite in some rows.")
+    return value.isoformat() if isinstance(value, (date, time)) else value
 
 
 def _task(model: LoadedModel, labels: list[Any], task: str | None) -> tuple[str, tuple[Any, ...]]:

@@ -13,15 +13,13 @@ Keys = npt.NDArray[np.uint64]
 
 _BATCH_ROWS = 100_000
 _FLOAT_HOLDS = 2**53
-_LAST_BITS = 2**11 - 1
-"""What a float of 64 bits does not hold of an integer of as many, and one more."""
 _STEP = 0x9E3779B97F4A7C15
 
 
 def row_keys(parts: Sequence[Path], columns: Sequence[str]) -> Keys:
     """One key a row over all parts; equal rows get different ones, in the same order in every dataset."""
     hashes = [
-        _content_keys(batch)
+        _content(batch)
         for part in parts
         for batch in pq.ParquetFile(part).iter_batches(_BATCH_ROWS, columns=list(columns))
     ]
@@ -50,16 +48,24 @@ def common_columns(one: Path, other: Path) -> list[str]:
     return [name for name in shared if _kind(first.field(name).type) == _kind(second.field(name).type)]
 
 
-def _content_keys(batch: pa.RecordBatch) -> Keys:
-    """Integers that are alike as floats are told apart by their last digits, and only these: the others' keys stay."""
+def _content(batch: pa.RecordBatch) -> Keys:
     keys = np.asarray(pd.util.hash_pandas_object(_comparable(batch), index=False), np.uint64)
-    for position, name in enumerate(sorted(batch.schema.names)):
-        if pa.types.is_integer(batch[name].type):
-            values = batch[name].cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
-            large = (values > _FLOAT_HOLDS) | (values < -_FLOAT_HOLDS)
-            last = values.astype(np.uint64) & np.uint64(_LAST_BITS)
-            keys = np.where(large, _mixed(keys ^ last, position + 1), keys)
+    for place, name in enumerate(sorted(batch.schema.names)):
+        if pa.types.is_integer(batch.schema.field(name).type):
+            rest = _beyond_floats(batch[name])
+            keys = np.where(rest == 0, keys, keys ^ _mixed(rest, place))
     return keys
+
+
+def _beyond_floats(integers: pa.Array) -> Keys:
+    """What each integer is more, or modulo 2**64 less, than the float nearest to it; zero up to 2**53."""
+    values = np.asarray(integers.fill_null(0).to_numpy(zero_copy_only=False))
+    if not len(values) or max(abs(int(values.max())), abs(int(values.min()))) <= _FLOAT_HOLDS:
+        return np.zeros(len(values), np.uint64)
+    near, largest = values.astype(np.float64), np.iinfo(values.dtype).max
+    is_past = near >= float(largest)  # which is one more than there is: the largest stands for it
+    back = np.where(is_past, largest, np.where(is_past, 0, near).astype(values.dtype))
+    return values.astype(np.uint64) - back.astype(np.uint64) + is_past.astype(np.uint64)
 
 
 def _comparable(batch: pa.RecordBatch) -> pd.DataFrame:

@@ -69,7 +69,10 @@ def as_scores(outputs: Outputs, task: str, classes: tuple[Any, ...]) -> Scores:
     of the second. Raises Invalid for anything else.
     """
     if task == "regression":
-        return Scores(_floats(outputs.prediction))
+        prediction = _floats(outputs.prediction)
+        if prediction.ndim != 1:
+            raise Invalid("model_output_shape", "The model answers with several numbers for each row.")
+        return Scores(prediction)
     if outputs.probabilities is not None and outputs.classes is not None:
         order = positions(list(classes), outputs.classes).astype(np.intp)
         probabilities = _floats(outputs.probabilities)[:, order]

@@ -21,9 +21,17 @@ from tidemill.kit.limits import MAX_RECORD_BYTES, MAX_ROW_BYTES, MAX_SEGMENT_BYT
 
 _PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 _TALKER = """
+import datetime, decimal, math
+import numpy as np
+
+ODD = [
+    math.inf, b"x", decimal.Decimal("1.1"), 2**64, {1, 2}, "\\ud800", {1: 1, "1": 2},
+    math.nan, np.float32(0.5), 2**64 - 1, datetime.date(2026, 1, 2), [1, ["a", None]], "a\\0", {"a": np.int8(1)},
+]
+
 class Talker:
     def predict(self, frame, params=None):
-        return ["x" * int(length) for length in frame["x"]]
+        return [ODD[int(-1 - x)] if x < 0 else "x" * int(x) for x in frame["x"]]
 
 def _load_pyfunc(path):
     return Talker()
@@ -83,6 +91,13 @@ async def test_a_row_that_could_not_be_kept_is_refused_by_its_place_and_one_at_t
     assert stored["inputs"]["town"] == kept
 
 
+_ODD_CODES = (
+    "prediction_not_finite", "prediction_type_unsupported", "prediction_type_unsupported", "prediction_out_of_range",
+    "prediction_type_unsupported", "prediction_text_unusable", "prediction_names_equal",
+)  # fmt: skip
+_ODD_KEPT = [None, 0.5, 2**64 - 1, "2026-01-02", [1, ["a", None]], "a\0", {"a": 1}]
+
+
 async def test_an_answer_of_a_model_that_cannot_be_kept_is_an_error_of_its_row_and_nothing_is_recorded(
     control: httpx.AsyncClient, server: Server, models: Models, tmp_path: Path
 ) -> None:
@@ -109,8 +124,17 @@ async def test_an_answer_of_a_model_that_cannot_be_kept_is_an_error_of_its_row_a
         body = answer.json()
         assert (answer.status_code, body["code"]) == (422, "prediction_too_large"), body
         assert [error["pointer"] for error in body.get("errors", [])] == ([place] if place else [])
+    for number, code in enumerate(_ODD_CODES):
+        answer = await server.predict("talker", [{"x": 1}, {"x": -1 - number}])
+        body = answer.json()
+        assert (answer.status_code, body["code"], body["errors"][0]["pointer"]) == (422, code, "/predictions/1"), body
     await server.until_shipped()
     assert await _listed(control, "talker") == before
+    odd = await server.predict("talker", [{"x": -1 - len(_ODD_CODES) - number} for number in range(len(_ODD_KEPT))])
+    assert [row["prediction"] for row in odd.json()["predictions"]] == _ODD_KEPT, odd.text
+    await server.until_shipped()
+    listed = await _listed(control, "talker")
+    assert [row["output"]["prediction"] for row in listed[: len(_ODD_KEPT)]] == _ODD_KEPT[::-1]
     assert (await server.predict("talker", [{"x": 3}])).json()["predictions"][0]["prediction"] == "xxx"
 
 
