@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import pwd
 import shutil
@@ -22,6 +23,8 @@ from tidemill.kit.own_files import checked_folder, own_folder
 from tidemill.platform import cluster
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
+
+log = logging.getLogger(__name__)
 
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "tidemill-postgres"
@@ -103,6 +106,8 @@ def _let_pass(folder: Path, user: str) -> None:
         info = part.stat()
         if info.st_uid == os.geteuid() and not info.st_mode & 0o001 and info.st_uid != owner:
             part.chmod(info.st_mode | 0o001)
+            said = "Other users may pass through a folder now, as PostgreSQL's own must to reach its data and programs"
+            log.warning(said, extra={"reason": str(part)})
 
 
 def spec(layout: Layout, user: str | None, environment: Mapping[str, str]) -> ChildSpec:

@@ -24,7 +24,8 @@ _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
 ABI_OF_NETWORK = 4
 ABI_OF_SCOPES = 6
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
+"""Not ``/dev/zero``: mapped, it is memory that counts for nobody."""
 
 
 class _Ruleset(ctypes.Structure):

@@ -25,6 +25,7 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _TYPE_OF_SOCKET, _STREAM, _DATAGRAM = 0xF, 1, 2
 _TCP, _UDP = 6, 17
 _FAST_OPEN = 0x20000000
+_MAP_SHARED_ANONYMOUS = 0x21
 _CLONE_THREAD = 0x00010000
 _CLONE_SHARING = _CLONE_THREAD | 0x00000400 | 0x00000200
 """With descriptors (CLONE_FILES) and current folder (CLONE_FS), as threads have it: what one opens, the guard sees."""
@@ -42,7 +43,7 @@ _HAS_RULES = frozenset({
     "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
     "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
     "close_range", "mkdir", "mkdirat", "umask",
-    "setxattr", "lsetxattr", "fsetxattr",
+    "setxattr", "lsetxattr", "fsetxattr", "mmap",
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
 
@@ -124,6 +125,8 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from _of_folders()
     yield from _of_processes(process_id)
     yield from _of_sockets(network)
+    # Memory without a file that is shared stays when it leaves the process, and counts for nobody.
+    yield _Rule("mmap", if_equal=_Test(3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS))
     yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
     yield _Rule("prctl", if_equal=_Test(0, _DUMPABLE))  # would keep its open files from a guard of the same user
     yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))

@@ -5,6 +5,7 @@
 
 import contextlib
 import ctypes
+import mmap
 import os
 import socket
 import subprocess
@@ -55,6 +56,8 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "link to a secret": lambda: os.link(request["secrets"][0], "hard-link"),
         "symbolic link": lambda: os.symlink(request["secrets"][0], "soft-link"),
         "open a secret to others by its access list": lambda: _set_attribute_at(request["secrets"][0]),
+        "take memory that counts for nobody": lambda: mmap.mmap(-1, 4096),
+        "take such memory from a device": lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096),
         "watch a folder": lambda: _watch(request["folders"][0]),
         "hold up whoever opens a file": _lease,
         "remove a secret": lambda: os.unlink(request["secrets"][0]),
