@@ -18,15 +18,13 @@ from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
 from tidemill.reading.damage import decoding
 from tidemill.reading.dialect import NO_HEADER, checked_names
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
+from tidemill.training.ingest.excel_sheet import SheetFindings, formulas_missing, look_through
 from tidemill.training.ingest.model import Batch, Limits
-from tidemill.training.ingest.sheet_order import check_order
 
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
-_SHEETS = "xl/worksheets/"
 _CONTENTS = "[Content_Types].xml"
 _SHEET_NAME = re.compile(rb'PartName="/(xl/worksheets/[^"]+)"')
-_FORMULA = re.compile(rb"<f[ >/]")
 _NO_VALUE = "#N/A"
 """What Excel shows where a formula found no value."""
 _YEARS = range(1900, 2100)
@@ -57,7 +55,8 @@ class ExcelSource:
         self._check_sheets()
         self.warnings: list[str] = []
         self._sheet = self._find_sheet()
-        self._check_order()
+        found = self._look_through()
+        self.warnings += found.warnings()
         beginning = list(islice(self._rows(), 2))
         if not beginning:
             raise Invalid("file_empty", "The sheet holds no rows.")
@@ -70,7 +69,8 @@ class ExcelSource:
             self.warnings.append(NO_HEADER)
         texts = [_text_of(cell) or "" for cell in cells[:width]]
         self.names = checked_names(texts) if self._has_header else tuple(f"column_{i + 1}" for i in range(width))
-        self._check_formulas()
+        if (missing := formulas_missing(found, self.names, MAX_ROW_PROBLEMS)) is not None:
+            raise missing
 
     def describe(self) -> dict[str, Any]:
         return {"format": "excel", "sheet": self._sheet, "has_header": self._has_header}
@@ -92,6 +92,8 @@ class ExcelSource:
         if any(entry.flag_bits & _ENCRYPTED for entry in entries):
             raise Invalid("workbook_encrypted", "The workbook is locked by a password; save it without one.")
         sizes = {entry.filename: entry.file_size for entry in entries}
+        if len(sizes) < len(entries):
+            raise Invalid("file_damaged", "The workbook holds two parts of one name.")
         if sum(sizes.values()) > limit_bytes:
             raise TooLarge("file_too_large", f"The workbook grows beyond {limit_bytes} bytes when decompressed.")
         if _TREE_GROWTH * sum(sizes[name] for name in sizes if name.startswith(_READ_WHOLE)) > self._limits.free_bytes:
@@ -111,17 +113,14 @@ class ExcelSource:
         if not {name.decode() for name in _SHEET_NAME.findall(declared)} <= names:
             raise Invalid("file_damaged", "The workbook lacks a sheet that it says it has.")
 
-    def _check_order(self) -> None:
-        with self._open() as book, book[self._sheet]._get_source() as sheet:  # noqa: SLF001 - names the sheet's file
-            check_order(sheet)
-
     def _find_sheet(self) -> str:
         with self._open() as book:
             if self._options.sheet is not None:
                 if self._options.sheet not in book.sheetnames:
                     raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
                 return self._options.sheet
-            for sheet in book.worksheets:
+            for sheet in sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible"):
+                sheet.reset_dimensions()
                 rows = _numbered(sheet.iter_rows(values_only=True))
                 if any(cell is not None for _, row in rows for cell in row):
                     self._warn_of_other_sheets(sheet.title, len(book.worksheets))
@@ -132,39 +131,20 @@ class ExcelSource:
         if count > 1:
             self.warnings.append(f"Only the sheet {title} of {count} was read; --sheet NAME reads another.")
 
-    def _check_formulas(self) -> None:
-        """Programs that cannot calculate write formulas without their values, which would be read as missing."""
-        if not self._holds_formulas():
-            return
-        with self._open() as values, self._open(formulas=True) as formulas:
-            rows = zip(*(_cells_of(book, self._sheet) for book in (values, formulas)), strict=True)
-            places = (
-                f"row {number}, column {self.names[index]}"
-                for number, pair in _numbered(rows)
-                for index, cell in enumerate(zip(*pair, strict=False))
-                if index < len(self.names) and _was_never_calculated(*cell)
-            )
-            first = list(islice(places, MAX_ROW_PROBLEMS))
-            count = len(first) + sum(1 for _ in places)
-        if first:
-            raise Invalid(
-                "formulas_without_values",
-                f"{count} formulas have no value. Open the workbook in a spreadsheet program and save it.",
-                [Problem(place, "formula_without_value", "The formula was never calculated.") for place in first],
-            )
-
-    def _holds_formulas(self) -> bool:
-        with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
-            sheets = [name for name in archive.namelist() if name.startswith(_SHEETS)]
-            return any(_holds(archive, name, _FORMULA) for name in sheets)
+    def _look_through(self) -> SheetFindings:
+        with self._open() as book:
+            sheet = book[self._sheet]
+            texts = sheet._shared_strings  # noqa: SLF001 - told nowhere else, as where the sheet lies
+            with book._archive.open(sheet._worksheet_path) as stream:  # noqa: SLF001
+                return look_through(stream, len(texts))
 
     @contextmanager
-    def _open(self, formulas: bool = False) -> Iterator[Any]:
+    def _open(self) -> Iterator[Any]:
         """Whatever is read of the workbook is read within: the library finds most damage only then."""
         with self._path.open("rb") as stream, decoding("Excel"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas)
+                book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             with closing(book):
                 yield book
 
@@ -202,33 +182,12 @@ class ExcelSource:
         return None if cell == _NO_VALUE and self._options.default_missing else cell
 
 
-def _cells_of(book: Any, title: str) -> Iterator[Any]:
-    sheet = book[title]
-    sheet.reset_dimensions()
-    return iter(sheet.iter_rows())
-
-
 def _numbered(rows: Iterable[_Cells]) -> Iterator[tuple[int, _Cells]]:
     """Rows with their numbers. The library makes up the rows before one whose number leaves a gap, however large."""
     for number, row in enumerate(rows, start=1):
         if number > _MOST_ROWS:
             raise Invalid("file_damaged", f"The sheet has a row beyond the {_MOST_ROWS} that a workbook may have.")
         yield number, row
-
-
-def _was_never_calculated(value: Any, formula: Any) -> bool:
-    """An empty text is a value: it has the type of a text."""
-    return formula.data_type == "f" and value.value is None and value.data_type == "n"
-
-
-def _holds(archive: zipfile.ZipFile, name: str, pattern: re.Pattern[bytes]) -> bool:
-    with archive.open(name) as stream:
-        before = b""
-        while chunk := stream.read(2**20):
-            if pattern.search(before + chunk):
-                return True
-            before = chunk[-4:]
-    return False
 
 
 def _looks_like_header(first: tuple[Any, ...], below: list[_Row]) -> bool:
