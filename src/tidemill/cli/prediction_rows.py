@@ -4,7 +4,6 @@ CSV has no types and the server turns no text into a number, so it is done here,
 named by its line.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from tidemill.cli.json_values import NO_JSON, json_value
 from tidemill.cli.parquet_rows import names_in, read_batches
 from tidemill.kit.errors import Invalid, NotFound, Problem, Unsupported
 from tidemill.kit.signatures import INVALID, Column, value_of_text
+from tidemill.reading.json_lines import RepeatedMember, object_of
 from tidemill.reading.opened import OpenedText, open_text
 from tidemill.reading.records import DelimitedText, Record, lines_of
 from tidemill.schemas.datasets import IngestOptions
@@ -135,10 +135,13 @@ def _ndjson_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[Row]:
 
 def _object(line: str, number: int) -> Row:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
+        row = object_of(line)
+    except RepeatedMember:
+        problem = Problem(f"line {number}", "member_repeated", "Two members have the same name.")
+        raise Invalid(
+            "member_repeated", f"Line {number} of the file has two members of the same name.", [problem]
+        ) from None
+    if row is None:
         problem = Problem(f"line {number}", "row_invalid", "A line is one JSON object.")
         raise Invalid("row_invalid", f"Line {number} of the file is no JSON object.", [problem])
     return row

@@ -21,7 +21,7 @@ from tests.integration.reading.damage import damaged, whole_files
 from tests.integration.reading.workbooks import NAMES, sheet, workbook
 from tidemill.cli.prediction_rows import RowFile
 from tidemill.features.feedback.files import reader_for
-from tidemill.kit.errors import Invalid, TidemillError
+from tidemill.kit.errors import Invalid, Problem, TidemillError
 from tidemill.kit.signatures import Column
 from tidemill.model_server.tables import RecordsTable
 from tidemill.model_server.transports.csv_table import CsvTable
@@ -159,6 +159,14 @@ def test_a_damaged_workbook_is_refused_soon_and_clearly(content: bytes) -> None:
     with pytest.raises(Invalid) as caught:
         ingest(content)
     assert caught.value.code in {"file_damaged", "sheet_out_of_order"}, caught.value.detail
+
+
+def test_a_row_of_feedback_with_two_members_of_one_name_is_told() -> None:
+    query = FeedbackFileQuery(id_column="id", truth_column="truth")
+    content = b'{"id": "prd_1", "truth": 1}\n{"id": "prd_2", "truth": 1, "truth": 2}\n'
+    rows = list(reader_for("application/x-ndjson", query, lambda: io.BytesIO(content), 2**20).read())
+    assert isinstance(rows[1], Problem)
+    assert (rows[1].pointer, rows[1].code) == ("row 2", "member_repeated")
 
 
 def test_a_workbook_with_a_password_is_told_as_such() -> None:

@@ -55,6 +55,8 @@ def test_decimals_are_numbers_and_nan_is_missing(tmp_path: Path) -> None:
         ("x.ndjson", b'{"a": 1, "c": "\\ud800"}\n', "line 1, column c"),
         ("x.jsonl", b'{"a": 1, "c": {"d": [Infinity]}}\n', "line 1, column c"),
         ("x.ndjson", b'{"a": 1}\n[1]\n', "line 2"),
+        ("x.ndjson", b'{"a": 1}\n{"a": 1, "a": 2}\n', "line 2"),
+        ("x.ndjson", b'{"a": 1, "unknown": {"b": 1, "b": 2}}\n', "line 1"),
         ("x.parquet", pa.table({"a": [1.0, float("inf")]}), "row 2, column a"),
         ("x.parquet", pa.table({"a": [1.0], "c": [b"x"]}), "row 1, column c"),
         ("x.parquet", pa.table({"a": [1.0], "c": pa.array([5], pa.duration("s"))}), "row 1, column c"),

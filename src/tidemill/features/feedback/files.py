@@ -5,7 +5,6 @@ A file is kept on the disk until it is read, so that its encoding and its quotes
 
 import asyncio
 import itertools
-import json
 import os
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
@@ -18,6 +17,7 @@ from tidemill.kit import ids
 from tidemill.kit.errors import Invalid, Problem, TooLarge, Unavailable, Unsupported
 from tidemill.kit.moments import moment_of_text
 from tidemill.reading.content_type import declared_encoding
+from tidemill.reading.json_lines import RepeatedMember, object_of
 from tidemill.reading.opened import OpenedText, Opener, open_text
 from tidemill.reading.records import DelimitedText, Record, lines_of
 from tidemill.schemas.datasets import IngestOptions
@@ -61,10 +61,10 @@ class NdjsonRows:
         if sum(map(line.count, "[{,")) > _MOST_MEMBERS:
             raise TooLarge("feedback_row_too_long", f"The row has over {_MOST_MEMBERS} members ({place}).")
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
+            record = object_of(line)
+        except RepeatedMember:
+            return Problem(place, "member_repeated", "Two members have the same name.")
+        if record is None:
             return Problem(place, "row_not_object", "The row is not a JSON object.")
         if self._query.id_column not in record:
             return Problem(place, "column_missing", f"The row has no member {self._query.id_column}.")

@@ -15,6 +15,7 @@ from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.models import ModelTable
 from tidemill.model_server.recording import Asker
+from tidemill.model_server.transports.repeated import refuse_repeated
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
 from tidemill.web.request_memory import MemoryShare
@@ -46,12 +47,15 @@ def asker(principal: Principal) -> Asker:
 
 
 def parsed_json(body: bytes, memory: MemoryShare) -> Any:
-    """Raises Malformed with the place, never the content; TooLarge or Unavailable where there is no memory for it."""
+    """Raises Malformed with the place, never the content; Invalid for two members of one name in an object; TooLarge or
+    Unavailable where there is no memory for it."""
     memory.take(json_bytes(body))
     try:
-        return orjson.loads(body)
+        parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed("body_not_json", f"The body is not JSON (line {error.lineno}, column {error.colno}).") from None
+    refuse_repeated(body, parsed)
+    return parsed
 
 
 def media_type(request: Request) -> str:

@@ -3,6 +3,8 @@
 The costs are those of 64-bit CPython, rounded up; `tests/integration/serving/test_request_memory.py` measures them.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tidemill.kit.json_shape import text_bytes
@@ -18,7 +20,12 @@ _CLOSE_LOOK_BYTES = 2**24
 def json_bytes(body: bytes) -> int:
     """At most what ``body`` becomes, as JSON: marks within texts count only where that is cheaper than to look."""
     marks = sum(cost * body.count(mark) for mark, cost in _MARKS.items())
-    return text_bytes(body) + (marks if marks <= _CLOSE_LOOK_BYTES else _marks_outside_texts(body))
+    return text_bytes(body) + (marks if marks <= _CLOSE_LOOK_BYTES else _marks_outside_texts(body, _MARKS))
+
+
+def count_members(body: bytes) -> int:
+    """Of all objects in ``body``, which is JSON: each has a colon."""
+    return _marks_outside_texts(body, {ord(":"): 1})
 
 
 def csv_bytes(body: bytes) -> int:
@@ -28,11 +35,11 @@ def csv_bytes(body: bytes) -> int:
     return rows * _ROW_BYTES + cells * _CELL_BYTES + text_bytes(body)
 
 
-def _marks_outside_texts(body: bytes) -> int:
+def _marks_outside_texts(body: bytes, worth: Mapping[int, int]) -> int:
     """Piece by piece, so that looking takes no memory of its own."""
     total, at, is_inside = 0, 0, False
     costs = np.zeros(256, dtype=np.int64)
-    costs[list(_MARKS)] = list(_MARKS.values())
+    costs[list(worth)] = list(worth.values())
     while at < len(body):
         end = at + _CHUNK_BYTES
         while end < len(body) and body[end - 1] == _BACKSLASH:

@@ -1,0 +1,26 @@
+"""One line of JSON lines, which is one row."""
+
+import json
+from typing import Any
+
+
+class RepeatedMember(ValueError):
+    """Two members of an object have the same name: a parser left to itself takes the last and says nothing."""
+
+
+def object_of(line: str) -> dict[str, Any] | None:
+    """The object that ``line`` is; None if it is none. Raises RepeatedMember."""
+    try:
+        found = json.loads(line, object_pairs_hook=_unrepeated)
+    except RepeatedMember:
+        raise
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise RepeatedMember
+    return found
