@@ -6,7 +6,7 @@ from typing import Any
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.kit.signatures import Param, integer_fits, moment_of, number_fits
 from tidemill.model_server.tables import pointer
-from tidemill.model_server.validation import ACCEPTED, EXPECTED, MAX_PROBLEMS
+from tidemill.model_server.validation import ACCEPTED, EXPECTED, MAX_PROBLEMS, is_writable
 
 _INTEGERS = frozenset({"integer", "long"})
 _NUMBERS = frozenset({"float", "double"})
@@ -36,9 +36,9 @@ def _problem(param: Param | None, value: Any) -> Problem | None:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    """Null is the model's to judge, and so are nested types."""
+    """Null is the model's to judge, and so are nested types that can be written at all."""
     if value is None or kind not in ACCEPTED:
-        return True
+        return is_writable(value)
     if type(value) not in ACCEPTED[kind]:
         return False
     if kind in _INTEGERS:
