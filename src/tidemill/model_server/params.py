@@ -7,7 +7,7 @@ from tidemill.kit.errors import Invalid, Problem
 from tidemill.kit.numbers import whole_number
 from tidemill.kit.signatures import Param, integer_fits, moment_of, number_fits
 from tidemill.model_server.tables import pointer
-from tidemill.model_server.validation import ACCEPTED, EXPECTED, INTEGERS, MAX_PROBLEMS
+from tidemill.model_server.validation import ACCEPTED, EXPECTED, INTEGERS, MAX_PROBLEMS, is_writable
 
 _NUMBERS = frozenset({"float", "double"})
 
@@ -41,9 +41,9 @@ def _problem(param: Param | None, value: Any) -> Problem | None:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    """Null is the model's to judge, and so are nested types."""
+    """Null is the model's to judge, and so are nested types that can be written at all."""
     if value is None or kind not in ACCEPTED:
-        return True
+        return is_writable(value)
     if type(value) not in ACCEPTED[kind]:
         return False
     if kind in INTEGERS:

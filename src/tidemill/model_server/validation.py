@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.kit.numbers import whole_number
 from tidemill.kit.signatures import Column, integer_fits, moment_of, number_fits
@@ -87,7 +89,8 @@ def _column(table: InputTable, column: Column, findings: _Findings) -> Sequence[
     if not fits:
         _tell_wrong_types(table, column, values, findings)
     values = [None if value is MISSING else value for value in values]
-    check = _CHECKS.get(column.type) if fits else None  # a nested type is checked by the model's own runtime
+    # Whether a nested type fits is for the model's own runtime to tell.
+    check = _CHECKS.get(column.type, _check_nested) if fits and column.type != "string" else None
     return check(table, column, values, findings) if check else values
 
 
@@ -105,6 +108,26 @@ def _tell_wrong_types(table: InputTable, column: Column, values: Sequence[Any], 
             continue
         code = "value_null" if value is None else "type_mismatch"
         findings.add(table.place(row, column.name), code, f"Expected {EXPECTED[column.type]}.")
+
+
+def is_writable(value: Any) -> bool:
+    """Whether a value from JSON can be written as such within a message or a line of the ledger.
+
+    False for an integer of more than 64 bits, and for what is nested deeper than the writer goes.
+    """
+    try:
+        orjson.dumps([[[[value]]]])
+    except TypeError:
+        return False
+    return True
+
+
+def _check_nested(table: InputTable, column: Column, values: Sequence[Any], findings: _Findings) -> Sequence[Any]:
+    for row, value in enumerate(values):
+        if not is_writable(value):
+            detail = "It holds an integer of more than 64 bits, or is nested too deeply."
+            findings.add(table.place(row, column.name), "out_of_range", detail)
+    return values
 
 
 def _check_integers(table: InputTable, column: Column, values: Sequence[Any], findings: _Findings) -> Sequence[Any]:

@@ -5,12 +5,21 @@ from typing import Any
 
 import pytest
 
-from tidemill.kit.errors import Invalid
+from tidemill.kit.errors import Invalid, Malformed
 from tidemill.kit.signatures import Column
 from tidemill.model_server.tables import ColumnsTable, RecordsTable, SplitTable
+from tidemill.model_server.transports.server import parsed_json
 from tidemill.model_server.validation import MAX_PROBLEMS, validate
+from tidemill.web.request_memory import RequestMemory
 
 MANY = 2**40
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def problems(rows: Any, *columns: Column) -> set[tuple[str, str]]:
@@ -28,6 +37,7 @@ def column(type_name: str, *, required: bool = True) -> Column:
     [
         ("boolean", True), ("integer", -(2**31)), ("long", 2**63 - 1), ("float", 1), ("float", 0.1), ("double", 3),
         ("double", 2**53), ("string", ""), ("double", None), ("string", None), ("float", None),
+        ("object", {"a": [2**64 - 1, None, "b"]}),
     ],
 )  # fmt: skip
 def test_values_of_the_type_and_harmless_widening_are_taken(type_name: str, value: Any) -> None:
@@ -43,6 +53,7 @@ def test_values_of_the_type_and_harmless_widening_are_taken(type_name: str, valu
         ("double", 2**53 + 1, "out_of_range"), ("double", 10**400, "out_of_range"), ("float", 1e39, "out_of_range"),
         ("double", "1.5", "type_mismatch"), ("string", 5, "type_mismatch"), ("datetime", "soon", "type_mismatch"),
         ("datetime", "9999-01-01", "type_mismatch"), ("binary", "%%", "type_mismatch"), ("string", [], "type_mismatch"),
+        ("object", {"a": [2**64]}, "out_of_range"), ("object", deep(300), "out_of_range"),
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_with_its_place(type_name: str, value: Any, code: str) -> None:
@@ -108,3 +119,17 @@ def test_pointers_escape_names_and_follow_the_layout_of_the_table() -> None:
 def test_tables_of_the_wrong_shape_are_refused(table: Any, body: Any) -> None:
     with pytest.raises(Invalid):
         table(body, "/inputs")
+
+
+@pytest.mark.parametrize("written", [str(2**64 + 1), str(-(2**63) - 1)])
+def test_integers_of_a_request_are_exact_and_none_becomes_a_float_on_its_way(written: str) -> None:
+    memory = RequestMemory(2**26)
+    found = parsed_json(f'[{{"x": {written}}}]'.encode(), memory.share())
+    assert found == [{"x": int(written)}]
+    for type_name in ("long", "double", "object"):
+        assert problems(found, column(type_name)) == {("/inputs/0/x", "out_of_range")}
+
+
+def test_a_long_integer_within_more_brackets_than_can_be_read_is_refused() -> None:
+    with pytest.raises(Malformed):
+        parsed_json(b"[" * 1000 + b"1" * 30 + b"]" * 1000, RequestMemory(2**26).share())

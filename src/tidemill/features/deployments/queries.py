@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, cast, func, select
+from sqlalchemy import Select, Text, and_, cast, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -87,9 +87,18 @@ async def events_page(session: AsyncSession, name: str, limit: int, before: int 
     return (await session.scalars(query.order_by(DeploymentEvent.seq.desc()).limit(limit))).all()
 
 
-async def servers_seen_since(session: AsyncSession, moment: datetime, limit: int = 200) -> Sequence[ModelServer]:
-    query = select(ModelServer).where(ModelServer.seen_at >= moment).order_by(ModelServer.id).limit(limit)
-    return (await session.scalars(query)).all()
+_ON_SERVERS = text("""
+    SELECT id, seen_at, item FROM model_servers, jsonb_array_elements(report->'deployments') AS item
+    WHERE seen_at >= :since AND item->>'name' = :name ORDER BY id LIMIT :limit
+""")
+
+
+async def on_servers(
+    session: AsyncSession, name: str, since: datetime, limit: int = 200
+) -> list[tuple[str, datetime, dict[str, Any]]]:
+    """Id, last report and what it says of the deployment, of each model server that has it and was heard of since."""
+    found = await session.execute(_ON_SERVERS, {"name": name, "since": since, "limit": limit})
+    return [(row[0], row[1], row[2]) for row in found]
 
 
 async def store_report(session: AsyncSession, server_id: str, report: dict[str, Any], now: datetime) -> None:

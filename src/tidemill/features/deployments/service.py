@@ -1,13 +1,13 @@
 """What can be done with deployments."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tidemill.db.pages import Cut
-from tidemill.db.tables.deployments import Deployment, DeploymentEvent, ModelServer
+from tidemill.db.tables.deployments import Deployment, DeploymentEvent
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.deployments import queries
 from tidemill.features.deployments.states import state_of
@@ -106,8 +106,8 @@ async def status(session: AsyncSession, name: str) -> DeploymentStatus:
     """Where the deployment stands on the model servers heard of lately. Raises NotFound."""
     _, version = await get_resolved(session, name)
     wanted = (version.model_name, version.number) if version else None
-    alive = await queries.servers_seen_since(session, utc_now() - SERVERS_ARE_GONE_AFTER)
-    servers = [found for server in alive if (found := _on_server(server, name)) is not None]
+    found = await queries.on_servers(session, name, utc_now() - SERVERS_ARE_GONE_AFTER)
+    servers = [_on_server(*one) for one in found]
     return DeploymentStatus(
         name=name,
         state=state_of(wanted, servers),
@@ -122,13 +122,9 @@ async def take_report(session: AsyncSession, report: ServerReport) -> None:
     await queries.store_report(session, report.server_id, report.model_dump(mode="json"), utc_now())
 
 
-def _on_server(server: ModelServer, name: str) -> ServerStatus | None:
-    for item in server.report["deployments"]:
-        load = LoadStatus.model_validate(item)
-        if load.name == name:
-            shared: dict[str, Any] = load.model_dump(exclude={"name", "wanted_version"})
-            return ServerStatus(server_id=server.id, seen_at=server.seen_at, **shared)
-    return None
+def _on_server(server_id: str, seen_at: datetime, item: dict[str, Any]) -> ServerStatus:
+    shared: dict[str, Any] = LoadStatus.model_validate(item).model_dump(exclude={"name", "wanted_version"})
+    return ServerStatus(server_id=server_id, seen_at=seen_at, **shared)
 
 
 def _check_servable(version: ModelVersion) -> None:

@@ -1,5 +1,7 @@
 """What every transport needs of its process, and what all their answers share."""
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from tidemill.auth.access import RequiredScope
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.kit.errors import Malformed
+from tidemill.kit.json_shape import text_bytes
 from tidemill.kit.logging import current_request_id
 from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
@@ -19,6 +22,9 @@ from tidemill.model_server.transports.repeated import refuse_repeated
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
 from tidemill.web.request_memory import MemoryShare
+
+_LONG_INTEGER = re.compile(rb"(?<![0-9.])(?:[0-9]{20}|-[0-9]{19})")
+"""What may have more than 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,18 @@ def parsed_json(body: bytes, memory: MemoryShare) -> Any:
     Unavailable where there is no memory for it."""
     memory.take(json_bytes(body))
     try:
-        parsed = orjson.loads(body)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed("body_not_json", f"The body is not JSON (line {error.lineno}, column {error.colno}).") from None
-    refuse_repeated(body, parsed)
-    return parsed
+    refuse_repeated(body, found)
+    if _LONG_INTEGER.search(body) is None:
+        return found
+    del found  # in which integers of more than 64 bits have become floats
+    memory.take(text_bytes(body))
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise Malformed("body_not_json", "The body nests too deeply.") from None
 
 
 def media_type(request: Request) -> str:
