@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, quiet, rows_of
 from tests.s3_servers import free_port, s3_settings
-from tests.system.test_full_disk import small_disk  # noqa: F401 - a fixture
+from tests.system.test_full_disk import disk  # noqa: F401 - a fixture
 from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store
 from tidemill.backup.create import create_backup
 from tidemill.backup.manifest import StoredFile
@@ -218,13 +218,13 @@ async def test_an_artifact_that_is_deleted_meanwhile_is_left_out(make_stack: Mak
 async def test_a_full_target_makes_no_backup_and_the_next_one_works(
     make_stack: MakeStack,
     tmp_path: Path,
-    small_disk: Path,  # noqa: F811 - the fixture
+    disk: Path,  # noqa: F811 - the fixture
 ) -> None:
     stack = make_stack()
     await fill(stack)
     for number in range(4):
         await stack.store.put(f"mlflow/1/large/{number}", os.urandom(8 << 20))
-    store = open_object_store(ObjectStoreSettings(url=f"file://{small_disk}/backups"))
+    store = open_object_store(ObjectStoreSettings(url=f"file://{disk}/backups"))
     vault = Vault(BackupTarget(store), Keys(None, None), tmp_path / "scratch")
     with pytest.raises(Unavailable) as refused:
         await vault.back_up(stack)
@@ -239,12 +239,12 @@ async def test_a_full_target_makes_no_backup_and_the_next_one_works(
 async def test_a_full_scratch_disk_is_told_as_such(
     make_stack: MakeStack,
     vault: Vault,
-    small_disk: Path,  # noqa: F811 - the fixture
+    disk: Path,  # noqa: F811 - the fixture
 ) -> None:
     stack = make_stack()
     await stack.store.put("mlflow/1/large", os.urandom(32 << 20))
     with pytest.raises(Unavailable) as refused:
-        await create_backup(stack, vault.target, vault.keys, small_disk, quiet)
+        await create_backup(stack, vault.target, vault.keys, disk, quiet)
     assert refused.value.code == "disk_full"
     assert await vault.target.ids() == []
 

@@ -132,7 +132,7 @@ class JobDesk:
 
     async def messages(self, job_id: str) -> list[str]:
         async with transaction(self.sessions) as session:
-            return [line.message for line in await service.logs(session, job_id)]
+            return [line.message for line in (await service.logs(session, job_id)).items]
 
     async def reaches(self, job_id: str, status: str, timeout_seconds: float = WAIT_SECONDS) -> Job:
         async def reached() -> Job | None:

@@ -46,7 +46,7 @@ async def job_of(sessions: SessionFactory, job_id: str) -> Job:
 
 async def messages(sessions: SessionFactory, job_id: str) -> list[str]:
     async with transaction(sessions) as session:
-        return [line.message for line in await service.logs(session, job_id)]
+        return [line.message for line in (await service.logs(session, job_id)).items]
 
 
 async def test_a_job_runs_and_its_effect_result_and_request_id_are_kept(
