@@ -32,7 +32,8 @@ class ShapeLimits:
 def check_shape(body: bytes, limits: ShapeLimits) -> int:
     """At most how many bytes ``body`` takes as objects of Python. Whether it is JSON at all is not looked at.
 
-    Raises TooLarge for a body beyond ``limits``, Malformed for one in another encoding than UTF-8, which could hide it.
+    Raises TooLarge for a body of too many values, Malformed for one beyond the other limits or in another encoding than
+    UTF-8, which could hide them.
     """
     if b"\0" in body:
         raise Malformed("body_not_json", "The body is not JSON in UTF-8.")
@@ -44,10 +45,10 @@ def check_shape(body: bytes, limits: ShapeLimits) -> int:
     if values > limits.values:
         raise _too_many_values(limits)
     if max(accumulate(map(_BRACKETS.__getitem__, outside.translate(None, _NO_BRACKET))), default=0) > limits.depth:
-        raise TooLarge("json_too_deep", f"The body nests deeper than {limits.depth} levels.")
+        raise Malformed("json_too_deep", f"The body nests deeper than {limits.depth} levels.")
     if b"0" * (limits.number_characters + 1) in outside.translate(_NUMERALS):
         most = limits.number_characters
-        raise TooLarge("json_number_too_long", f"A number in the body has more than {most} characters.")
+        raise Malformed("json_number_too_long", f"A number in the body has more than {most} characters.")
     return 2 * text_bytes(body) + values * _VALUE_BYTES  # the parser decodes the whole text first
 
 
