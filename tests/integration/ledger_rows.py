@@ -32,19 +32,21 @@ class Predicted:
     model_version: int = 1
     deployment: str = "adult-income"
     model_name: str = "adult-income"
+    tail: str | None = None
+    """The 20 hexadecimal digits of its id after those of its moment; random by default."""
 
 
-def id_at(moment: datetime) -> str:
+def id_at(moment: datetime, tail: str | None = None) -> str:
     """A prediction's id as if made at ``moment``."""
     milliseconds = int(moment.timestamp() * 1000)
-    return f"{ids.PREDICTION}_{milliseconds:012x}{ids.new_id(ids.PREDICTION)[-20:]}"
+    return f"{ids.PREDICTION}_{milliseconds:012x}{tail or ids.new_id(ids.PREDICTION)[-20:]}"
 
 
 async def add_predictions(sessions: SessionFactory, rows: Sequence[Predicted]) -> list[str]:
     """Store ``rows`` and return their ids in order."""
     midnight = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
     await partitions.ensure(sessions, {row.moment.replace(**midnight) for row in rows})
-    made = [id_at(row.moment) for row in rows]
+    made = [id_at(row.moment, row.tail) for row in rows]
     values = [
         {
             "prediction_id": made[index],

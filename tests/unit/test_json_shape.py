@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from tidemill.kit.errors import TidemillError
-from tidemill.kit.json_shape import ShapeLimits, check_shape
+from tidemill.kit.json_shape import ShapeLimits, check_shape, may_exceed_64_bits
 
 _LIMITS = ShapeLimits(values=1000, depth=8, number_characters=20)
 _MANY = 200_000
@@ -65,3 +65,11 @@ def test_a_body_within_the_limits_takes_no_more_memory_than_was_said(name: str) 
     finally:
         tracemalloc.stop()
     assert peak <= said + 2_000, kept is None
+
+
+def test_an_integer_of_more_than_64_bits_is_found_wherever_it_stands() -> None:
+    for number in (2**64, -(2**63) - 1, 10**300):
+        for before in (0, 2**20 - 21, 2**20 - 10, 2**20 - 1, 2**20):
+            assert may_exceed_64_bits(b" " * before + str(number).encode() + b" ")
+    for number in (9_999_999_999_999_999_999, -999_999_999_999_999_999):
+        assert not may_exceed_64_bits(b"[" + str(number).encode() + b",1.5e300,1234567890]")

@@ -43,17 +43,24 @@ def plain_values(answer: Any) -> list[Any]:
 
     Raises Invalid with a code of its own for each sort of value that none of them can be, and the first row of it.
     """
+    if _is_plain_array(answer):
+        found: list[Any] = answer.tolist()
+        return found
     values = _listed(answer)
-    if _kind(answer) in "biu":
-        return values
-    if set(map(type, values)) == {float}:
+    types = set(map(type, values))
+    if types == {float}:
         _check_finite(values)
+        return values
+    if types == {str} and not any(map(_SURROGATES.search, set(values))):
         return values
     return [_row(value, row) for row, value in enumerate(values)]
 
 
 def plain_probabilities(answer: Any, row_count: int, class_count: int) -> list[list[float]]:
     """Rows x classes. Raises Invalid for another shape, or for what are no finite numbers."""
+    if _is_plain_array(answer) and getattr(answer, "shape", None) == (row_count, class_count) and _kind(answer) == "f":
+        shares: list[list[float]] = answer.tolist()
+        return shares
     rows = plain_values(answer)
     if len(rows) != row_count or not all(isinstance(row, list) and len(row) == class_count for row in rows):
         raise Invalid("model_output_shape", "The model's probabilities are not one for each row and class.")
@@ -73,6 +80,16 @@ def plain_classes(classes: Sequence[Any]) -> tuple[Any, ...]:
     if min(len(texts), len(set(labels))) < len(labels):
         raise Invalid("model_classes_unusable", "Two of the model's classes are equal as texts.")
     return labels
+
+
+def _is_plain_array(answer: Any) -> bool:
+    """Whether it is an array of NumPy, of finite numbers or flags that Python has: most answers are, and large ones."""
+    if hasattr(answer, "to_numpy") or not (hasattr(answer, "tolist") and hasattr(answer, "ndim")) or not answer.ndim:
+        return False
+    kind = _kind(answer)
+    if kind == "f" and answer.dtype.itemsize <= _DOUBLE_BYTES and not hasattr(answer, "mask"):
+        return not (abs(answer) == math.inf).any()
+    return kind in "biu" and not hasattr(answer, "mask")
 
 
 def _label_kind(label: Any) -> str | None:

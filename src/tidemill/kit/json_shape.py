@@ -17,6 +17,10 @@ _ASTRAL = re.compile(rb"\\u[dD][89abAB]|[\xf0-\xf4]")
 """Characters beyond 16 bits: each character of a text with one takes four bytes, and its UTF-8 is kept beside it."""
 _BRACKETS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+_PIECE_BYTES = 2**20
+_FEWEST_BEYOND_64_BITS = 20
+"""Characters of an integer, its sign included."""
+_DIGITS = bytes(ord("0") if chr(byte) in "0123456789-" else ord(" ") for byte in range(256))
 _NUMERALS = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else ord(" ") for byte in range(256))
 
 
@@ -32,7 +36,8 @@ class ShapeLimits:
 def check_shape(body: bytes, limits: ShapeLimits) -> int:
     """At most how many bytes ``body`` takes as objects of Python. Whether it is JSON at all is not looked at.
 
-    Raises TooLarge for a body beyond ``limits``, Malformed for one in another encoding than UTF-8, which could hide it.
+    Raises TooLarge for a body of too many values, Malformed for one beyond the other limits or in another encoding than
+    UTF-8, which could hide them.
     """
     if b"\0" in body:
         raise Malformed("body_not_json", "The body is not JSON in UTF-8.")
@@ -44,11 +49,25 @@ def check_shape(body: bytes, limits: ShapeLimits) -> int:
     if values > limits.values:
         raise _too_many_values(limits)
     if max(accumulate(map(_BRACKETS.__getitem__, outside.translate(None, _NO_BRACKET))), default=0) > limits.depth:
-        raise TooLarge("json_too_deep", f"The body nests deeper than {limits.depth} levels.")
-    if b"0" * (limits.number_characters + 1) in outside.translate(_NUMERALS):
+        raise Malformed("json_too_deep", f"The body nests deeper than {limits.depth} levels.")
+    if _holds_run(outside, _NUMERALS, limits.number_characters + 1):
         most = limits.number_characters
-        raise TooLarge("json_number_too_long", f"A number in the body has more than {most} characters.")
+        raise Malformed("json_number_too_long", f"A number in the body has more than {most} characters.")
     return 2 * text_bytes(body) + values * _VALUE_BYTES  # the parser decodes the whole text first
+
+
+def may_exceed_64_bits(body: bytes) -> bool:
+    """Whether an integer in ``body`` may have more than 64 bits; also true of some texts and fractions.
+
+    orjson, which is fast, reads such integers as floats.
+    """
+    return _holds_run(body, _DIGITS, _FEWEST_BEYOND_64_BITS)
+
+
+def _holds_run(body: bytes, marked: bytes, length: int) -> bool:
+    """Whether so many bytes that ``marked`` translates to 0 follow each other. Far faster than a pattern."""
+    pieces = (body[at : at + _PIECE_BYTES + length] for at in range(0, len(body), _PIECE_BYTES))
+    return any(b"0" * length in piece.translate(marked) for piece in pieces)
 
 
 def text_bytes(body: bytes) -> int:

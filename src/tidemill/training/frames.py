@@ -19,6 +19,7 @@ _ARROW: dict[Kind, pa.DataType] = {
     "string": pa.string(),
     "datetime": pa.timestamp("ns"),
 }
+_FLOAT_HOLDS = 2**53
 _FIRST_TIME, _END_OF_TIME = datetime(1678, 1, 1), datetime(2262, 1, 1)  # noqa: DTZ001 - as the columns, in UTC
 
 
@@ -35,6 +36,7 @@ class Column:
 class Table:
     """n rows. ``columns`` are those of ``frame``; ``unsupported`` are left out, since no model takes their type.
 
+    rounded: columns of integers that became floats for their missing values, where floats do not tell them apart.
     beyond: by column of times, the first row whose time 64-bit nanoseconds cannot hold, as no model server takes it.
     """
 
@@ -42,6 +44,7 @@ class Table:
     columns: dict[str, Column]
     unsupported: tuple[str, ...]
     beyond: Mapping[str, int] = field(default_factory=dict)
+    rounded: frozenset[str] = frozenset()
 
 
 def read_table(parts: Sequence[Path]) -> Table:
@@ -51,7 +54,7 @@ def read_table(parts: Sequence[Path]) -> Table:
 
 def to_table(table: pa.Table) -> Table:
     """The same rows as models see them."""
-    arrays, columns, unsupported, beyond = {}, {}, [], {}
+    arrays, columns, unsupported, beyond, rounded = {}, {}, [], {}, set()
     for name in table.column_names:
         kind = _kind_of(table[name])
         if kind is None:
@@ -60,9 +63,18 @@ def to_table(table: pa.Table) -> Table:
         columns[name] = Column(name, kind, table[name].null_count > 0)
         if kind == "datetime" and (row := _first_beyond(table[name])) is not None:
             beyond[name] = row
+        if kind == "float" and _is_rounded(table[name]):
+            rounded.add(name)
         arrays[name] = table[name].cast(_ARROW[kind], safe=False)
     frame: pd.DataFrame = pa.table(arrays).to_pandas()
-    return Table(frame, columns, tuple(unsupported), beyond)
+    return Table(frame, columns, tuple(unsupported), beyond, frozenset(rounded))
+
+
+def _is_rounded(array: pa.ChunkedArray) -> bool:
+    if not pa.types.is_integer(array.type):
+        return False
+    ends = pc.min_max(array).as_py()
+    return ends["min"] is not None and max(-ends["min"], ends["max"]) > _FLOAT_HOLDS
 
 
 def _first_beyond(times: pa.ChunkedArray) -> int | None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tidemill.evaluation.resampling import enough_groups
+from tidemill.kit.errors import Invalid, Problem
 from tidemill.kit.near_names import check_column
 from tidemill.schemas.experiments import TrainingOptions
 from tidemill.training.candidates import Setting
@@ -18,7 +19,7 @@ from tidemill.training.frames import Table, read_table
 from tidemill.training.leakage import LeakageInput, check_leakage
 from tidemill.training.row_keys import value_keys
 from tidemill.training.splits import Split, SplitPlan, check_group_column, check_time_column, make_split
-from tidemill.training.targets import Target, make_target, metric_of, rows_with_target
+from tidemill.training.targets import MAX_CLASSES_GUESSED, Target, make_target, metric_of, rows_with_target
 
 _FEWEST_HELD_OUT = 10
 """Rows of each class, below which metrics are hardly known."""
@@ -49,6 +50,7 @@ def prepare(parts: list[Path], options: TrainingOptions, threads: int) -> Prepar
 def prepare_table(table: Table, options: TrainingOptions, threads: int) -> Prepared:
     """As `prepare`, for a table that was read."""
     _check_names(table, options)
+    _check_exact(table, options)
     rows = rows_with_target(table, options.target)
     used = [name for name in table.columns if name not in options.exclude]
     check_finite(table, dict.fromkeys([options.target, *used]))
@@ -92,6 +94,25 @@ def _check_names(table: Table, options: TrainingOptions) -> None:
             check_column(name, table.columns, what)
     for name in options.exclude:
         check_column(name, known, "excluded")
+
+
+def _check_exact(table: Table, options: TrainingOptions) -> None:
+    """What is told apart must be exact; features and quantities may be rounded, as learners round them too."""
+    named = (("target", options.target), ("time", options.time_column), ("group", options.group_column))
+    for what, name in named:
+        if name in table.rounded and not (what == "target" and _is_quantity(table, options)):
+            detail = (
+                f"The {what} column {name} holds integers beyond 2**53 and missing values, with which it is one of "
+                "floats that do not tell such integers apart. Leave out the rows without a value, or write it as text."
+            )
+            problem = Problem(f"column {name}", "integers_inexact", detail)
+            raise Invalid("integers_inexact", detail, [problem])
+
+
+def _is_quantity(table: Table, options: TrainingOptions) -> bool:
+    """Few different values are taken for classes, unless somebody says otherwise."""
+    few = int(table.frame[options.target].nunique()) <= MAX_CLASSES_GUESSED
+    return options.task == "regression" or (options.task is None and not few)
 
 
 def _plan(table: Table, rows: npt.NDArray[np.int64], options: TrainingOptions) -> SplitPlan:

@@ -19,7 +19,7 @@ MIN_ROWS_PER_CLASS = 5
 MAX_CLASSES = 100
 GREATEST_TARGET = 1e30
 """Of quantities, whose errors are squared and summed, by some learners in 32-bit floats."""
-_MAX_CLASSES_GUESSED = 10
+MAX_CLASSES_GUESSED = 10
 _UNIQUE_SHARE = 0.5
 DEFAULT_METRIC: dict[Task, str] = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
@@ -79,7 +79,7 @@ def _inferred(values: pd.Series, column: Column, distinct: int) -> tuple[Task, s
         return "multiclass", f"the target is text with {distinct} distinct values"
     if not _is_whole(values):
         return "regression", "the target holds fractions"
-    if distinct <= _MAX_CLASSES_GUESSED:
+    if distinct <= MAX_CLASSES_GUESSED:
         hint = "choose regression if they are quantities"
         return "multiclass", f"the target has only {distinct} distinct whole numbers, taken as classes ({hint})"
     hint = "choose multiclass if they are names"

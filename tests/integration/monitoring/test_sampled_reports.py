@@ -1,6 +1,6 @@
 """Reports on more predictions than they read: labelled rows go first, counts are exact or say that they are not."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from tests.integration.ledger_rows import Predicted, add_predictions, add_versio
 from tests.integration.monitoring.conftest import MakeReport, deployed, tell
 from tidemill.cli.monitor_tables import report_parts
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.kit.clock import utc_now
 from tidemill.schemas.monitoring import Report
 from tidemill.settings.model import Settings
 
 ROWS = 4_000
+NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
+"""Moments and ids are the same in every run, and with them the samples: one of 20 intervals of 95% misses."""
+SPAN = {"since": "2026-01-14T00:00:00Z", "until": "2026-01-21T00:00:00Z"}
 HOLDOUT = {"accuracy": {"value": 0.5, "low": 0.45, "high": 0.55}}
 
 
@@ -36,9 +38,14 @@ async def many(sessions: SessionFactory) -> tuple[list[str], np.ndarray[Any, Any
     await deployed(sessions, "adult-income", metric="accuracy", metrics=HOLDOUT)
     async with transaction(sessions) as session:
         await add_version(session, model_name="adult-income")
-    scores, now = np.random.default_rng(1).random(ROWS), utc_now()
+    scores = np.random.default_rng(1).random(ROWS)
     rows = [
-        Predicted(binary(score), now - timedelta(days=index % 3, minutes=5), 2 if index % 10 == 0 else 1)
+        Predicted(
+            binary(score),
+            NOW - timedelta(days=index % 3, minutes=5),
+            model_version=2 if index % 10 == 0 else 1,
+            tail=f"{index:020x}",
+        )
         for index, score in enumerate(scores.tolist())
     ]
     return await add_predictions(sessions, rows), scores
@@ -62,7 +69,7 @@ async def test_no_labelled_row_is_sampled_away_and_the_verdict_is_that_of_all_la
     await tell(sessions, {made[index]: truth for index, truth in truths.items()})
     await tell(sessions, {made[labelled[0]]: (">50K", "<=50K")[(labelled[0] + 1) % 2]})
     truths[labelled[0]] = (">50K", "<=50K")[(labelled[0] + 1) % 2]
-    content = (await make_report("adult-income"))["content"]
+    content = (await make_report("adult-income", **SPAN))["content"]
     counts = content["counts"]
     assert (counts["predictions"], counts["labelled"], counts["revisions"]) == (ROWS, len(truths), 1)
     assert counts["labelled_interval"] is None
@@ -81,7 +88,7 @@ async def test_what_is_counted_exactly_is_and_what_is_scaled_has_an_interval_tha
 ) -> None:
     made, scores = many
     await tell(sessions, {made[index]: ">50K" for index in range(0, 600, 2)})
-    content = (await make_report("adult-income"))["content"]
+    content = (await make_report("adult-income", **SPAN))["content"]
     total, (first, second) = content["total"], content["versions"]
     assert (total["predictions"], first["predictions"], second["predictions"]) == (ROWS, ROWS * 9 // 10, ROWS // 10)
     assert sum(day["predictions"] for day in total["days"]) == ROWS
@@ -106,7 +113,7 @@ async def test_more_labelled_rows_than_a_report_reads_are_sampled_uniformly_and_
     made, scores = many
     truths = {id_: (">50K" if score > 0.3 else "<=50K") for id_, score in zip(made, scores, strict=True)}
     await tell(sessions, truths)
-    report = await make_report("adult-income")
+    report = await make_report("adult-income", **SPAN)
     content = report["content"]
     counts, first = content["counts"], content["versions"][0]
     assert counts["predictions"] == ROWS

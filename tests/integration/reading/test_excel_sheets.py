@@ -5,7 +5,9 @@ import re
 import zipfile
 from pathlib import Path
 
+import openpyxl
 import pytest
+from openpyxl.chart import BarChart
 
 from tests.integration.ingest.ingesting import Ingest, table_of
 from tests.integration.reading.workbooks import NAMES, WHOLE, sheet, workbook
@@ -120,6 +122,21 @@ def test_formulas_are_looked_for_wherever_the_sheet_lies_and_in_any_notation(ing
                 content = content.replace(b"worksheets/sheet1.xml", b"elsewhere/sheet1.xml")
             moved.writestr(name.replace("worksheets/sheet1.xml", "elsewhere/sheet1.xml"), content)
     assert ingest.refused(out.getvalue()).code == "formulas_without_values"
+
+
+def test_hidden_sheets_come_last_and_charts_are_no_sheets(ingest: Ingest) -> None:
+    book = openpyxl.Workbook()
+    book["Sheet"].append(["old"])
+    book["Sheet"].append([1])
+    book["Sheet"].sheet_state = "hidden"
+    book.create_sheet("shown").append(["new"])
+    book["shown"].append([2])
+    book.create_chartsheet("chart").add_chart(BarChart())
+    out = io.BytesIO()
+    book.save(out)
+    assert table_of(ingest(out.getvalue())).to_pylist() == [{"new": 2}]
+    assert table_of(ingest(out.getvalue(), sheet="Sheet")).to_pylist() == [{"old": 1}]
+    assert ingest.refused(out.getvalue(), sheet="chart").code == "sheet_not_found"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -50,6 +50,9 @@ TRAINED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rare class": ({"x": X, "y": ["a"] * (ROWS - 5) + ["b"] * 5}, {}),
     "nothing but zeros to count": ({"x": X, "y": np.where(EACH == 0, 1, 0)}, {"task": "regression", "trials": 2}),
     "great quantities": ({"x": X, "y": X * 1e29}, {"metric": "mae"}),
+    "quantities beyond 2**53 with gaps": (
+        {"x": X, "y": pa.array([None if n % 5 == 0 else 2**53 + 10**6 * n for n in range(ROWS)])}, {},
+    ),
     "groups beyond 2**53": ({"x": X, "g": 2**53 + EACH // 6, "y": Y}, {"group_column": "g"}),
 }  # fmt: skip
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -64,6 +67,13 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "moments that cannot be divided": (
         {"x": X, "t": [0] * (ROWS - 2) + [1, 2], "y": X}, {"time_column": "t"}, "split_empty",
+    ),
+    "classes beyond 2**53 with gaps": (
+        {"x": X, "y": pa.array([None if n % 5 == 0 else 2**53 + n % 2 for n in range(ROWS)])}, {}, "integers_inexact",
+    ),
+    "groups beyond 2**53 with gaps": (
+        {"x": X, "g": pa.array([None, *(2**53 + n // 6 for n in range(1, ROWS))]), "y": Y}, {"group_column": "g"},
+        "integers_inexact",
     ),
     "quantities beyond squares": ({"x": X, "y": X * 1e200}, {}, "target_out_of_range"),
     "classes that are fractions": ({"x": X, "y": np.where(X > 0, 1e300, 0.5)}, {}, "target_fractions"),

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from tidemill.kit import ids
+from tidemill.kit.json_shape import may_exceed_64_bits
 from tidemill.kit.limits import MAX_RECORD_BYTES
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas.serving import RejectedRow
 
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NAME = re.compile(NAME_PATTERN)
 _OPTIONAL_TEXT = re.compile("[^\x00]{0,200}")
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ def _row(number: int, line: bytes, now: datetime) -> IncomingRow:
         raise _Unusable(f"The line is longer than {MAX_RECORD_BYTES} bytes.", "ledger_row_too_large")
     try:
         body = orjson.loads(line)
-        if _LONG_NUMBER.search(line):
+        if may_exceed_64_bits(line):
             body = json.loads(line)  # slower, but exact for integers of more than 64 bits
     except (ValueError, RecursionError):
         raise _Unusable("The line is not JSON.") from None

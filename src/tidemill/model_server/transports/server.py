@@ -1,7 +1,6 @@
 """What every transport needs of its process, and what all their answers share."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from tidemill.auth.access import RequiredScope
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.kit.errors import Malformed
-from tidemill.kit.json_shape import text_bytes
+from tidemill.kit.json_shape import may_exceed_64_bits, text_bytes
 from tidemill.kit.logging import current_request_id
 from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
@@ -22,9 +21,6 @@ from tidemill.model_server.transports.repeated import refuse_repeated
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
 from tidemill.web.request_memory import MemoryShare
-
-_LONG_INTEGER = re.compile(rb"(?<![0-9.])(?:[0-9]{20}|-[0-9]{19})")
-"""What may have more than 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def parsed_json(body: bytes, memory: MemoryShare) -> Any:
     except orjson.JSONDecodeError as error:
         raise Malformed("body_not_json", f"The body is not JSON (line {error.lineno}, column {error.colno}).") from None
     refuse_repeated(body, found)
-    if _LONG_INTEGER.search(body) is None:
+    if not may_exceed_64_bits(body):
         return found
     del found  # in which integers of more than 64 bits have become floats
     memory.take(text_bytes(body))

@@ -116,7 +116,7 @@ class ExcelSource:
     def _find_sheet(self) -> str:
         with self._open() as book:
             if self._options.sheet is not None:
-                if self._options.sheet not in book.sheetnames:
+                if self._options.sheet not in {sheet.title for sheet in book.worksheets}:  # without charts
                     raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
                 return self._options.sheet
             for sheet in sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible"):
