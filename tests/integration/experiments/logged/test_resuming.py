@@ -31,7 +31,7 @@ async def test_a_killed_search_keeps_its_trials_and_finishes_once(
     children[0].kill()
     await running
     job = (await api.get(f"/api/v1/jobs/{started['job_id']}")).json()
-    assert (job["status"], job["attempt"]) == ("succeeded", 2), job
+    assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]
     run = (await api.get(f"{RUNS}/{started['run_id']}")).json()
     assert run["trials"] == 12
     async with transaction(sessions) as session:
