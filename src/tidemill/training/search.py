@@ -102,8 +102,11 @@ def open_study(name: str, storage: Any, setting: Setting) -> optuna.Study:
         pruner=PercentilePruner(_KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=_WARMUP_STEPS),
         load_if_exists=True,
     )
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
+    # One that was proposed and not begun: Optuna ends only what was begun.
+    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.tell(study.ask(), state=TrialState.FAIL)
     return study
 
 

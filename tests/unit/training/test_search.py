@@ -1,9 +1,13 @@
 """The search: repeatable, resumable, bounded."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.unit.training.tables import SilentReporter, people, prepared
 from tidemill.training.candidates import FAMILIES
@@ -31,6 +35,7 @@ def seen(done: list[TrialRecord]) -> list[tuple[str, str, float | None]]:
 
 
 LIMITS = SearchLimits(trials=6, seconds=None)
+UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def test_an_interrupted_search_finds_what_an_uninterrupted_one_finds(small: Prepared) -> None:
@@ -42,8 +47,57 @@ def test_an_interrupted_search_finds_what_an_uninterrupted_one_finds(small: Prep
     resumed = run(small, LIMITS, storage)
     assert seen(resumed) == seen(whole)
     states = [trial.state for trial in optuna.load_study(study_name="study", storage=storage).trials]
-    assert states.count(optuna.trial.TrialState.FAIL) >= 1
-    assert optuna.trial.TrialState.RUNNING not in states
+    assert states.count(TrialState.FAIL) >= 1
+    assert TrialState.RUNNING not in states
+
+
+class EndingStorage(optuna.storages.InMemoryStorage):
+    """The process ends right after the write number ``after`` on a trial, whichever it is."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        created = super().create_new_trial(study_id, template_trial)
+        self._written()
+        return created
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        changed = super().set_trial_state_values(trial_id, state, values)
+        self._written()
+        return changed
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._written()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, value)
+        self._written()
+
+    def _written(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_search_goes_on_after_whichever_write_it_was_ended(small: Prepared) -> None:
+    limits = SearchLimits(trials=1, seconds=None)
+    whole = run(small, limits, optuna.storages.InMemoryStorage())
+    ended = 0
+    while True:
+        storage = EndingStorage(ended + 1)
+        try:
+            run(small, limits, storage)
+            break
+        except KeyboardInterrupt:
+            ended += 1
+        assert seen(run(small, limits, storage)) == seen(whole), f"ended after write {ended}"
+        assert not any(trial.state in UNFINISHED for trial in storage.get_all_trials(0))
+    assert ended > 5
 
 
 def test_every_family_gets_its_turn_and_the_best_is_first(small: Prepared) -> None:
