@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from tidemill.kit.errors import Unavailable
-from tidemill.sandbox.guard import Bounds, excess
+from tidemill.sandbox.guard import Bounds, excess, first_excess
 
 MUCH = 2**60
 MIB = 2**20
@@ -15,6 +15,24 @@ def test_a_child_is_ended_where_less_than_the_reserve_is_free(tmp_path: Path) ->
     ended = excess(os.getpid(), Bounds(MUCH, MUCH, (tmp_path,), free_bytes=MUCH))
     assert isinstance(ended, Unavailable)
     assert ended.code == "disk_nearly_full"
+
+
+def test_a_limit_that_only_a_full_disk_lowered_is_no_fault_of_the_child(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(MIB))
+    ended = excess(os.getpid(), Bounds(MUCH, 1, (tmp_path,), disk_is_short=True))
+    assert isinstance(ended, Unavailable)
+    assert Bounds.of(MUCH, MUCH, (tmp_path,)).disk_is_short
+    assert not Bounds.of(MUCH, 1, (tmp_path,)).disk_is_short
+
+
+async def test_a_child_that_can_no_longer_be_watched_is_ended(tmp_path: Path) -> None:
+    def fail() -> Bounds:
+        raise RuntimeError("can't start new thread")
+
+    ended = await first_excess(os.getpid(), fail, 0.01)
+    assert (ended.code, isinstance(ended, Unavailable)) == ("guard_failed", True)
+    ended = await first_excess(os.getpid(), lambda: Bounds(1, MUCH, (tmp_path,)), 0.01)
+    assert ended.code == "memory_limit_exceeded"
 
 
 def test_the_reserve_leaves_a_child_its_part_of_a_disk_that_is_nearly_full_already(tmp_path: Path) -> None:

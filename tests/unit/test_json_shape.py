@@ -19,6 +19,8 @@ _REFUSED = {
     "depth behind an escaped quote": (b'["\\"",' + _NESTED + b"]", "json_too_deep"),
     "depth between backslashes": (b'["\\\\",' + _NESTED + b',"\\\\\\""]', "json_too_deep"),
     "unclosed": (b"[" * _MANY, "json_too_many_values"),
+    "closers": (b"]" * _MANY, "body_not_json"),
+    "closers of objects": (b"[1]" + b"}" * _MANY, "body_not_json"),
     "values": (b"[" + b"1," * _MANY + b"1]", "json_too_many_values"),
     "members": (b"{" + b",".join(b'"%d":1' % n for n in range(_MANY)) + b"}", "json_too_many_values"),
     "empty objects": (b"[" + b"{}," * _MANY + b"1]", "json_too_many_values"),

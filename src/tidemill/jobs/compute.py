@@ -19,7 +19,7 @@ from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.guard import Bounds, disk_limit, excess
+from tidemill.sandbox.guard import Bounds, disk_limit, first_excess
 from tidemill.sandbox.launch import REFUSED_EXIT_CODE
 from tidemill.sandbox.policy import NOTHING, Limits, Policy, Reach
 from tidemill.settings.model import SandboxSettings, WorkerSettings
@@ -190,14 +190,13 @@ class ComputeChild:
 
     async def _guard(self, process: asyncio.subprocess.Process) -> None:
         folders = (self._order.directory, *self._order.reach.write)
-        bounds = Bounds.of(self._settings.memory_limit_bytes, self._settings.disk_limit_bytes, folders)
-        while True:
-            found = await asyncio.to_thread(excess, process.pid, bounds)
-            if found is not None:
-                self._verdict = found
-                _signal_group(process.pid, signal.SIGKILL)
-                return
-            await asyncio.sleep(_GUARD_POLL_SECONDS)
+        settings = self._settings
+        self._verdict = await first_excess(
+            process.pid,
+            lambda: Bounds.of(settings.memory_limit_bytes, settings.disk_limit_bytes, folders),
+            _GUARD_POLL_SECONDS,
+        )
+        _signal_group(process.pid, signal.SIGKILL)
 
     async def _end(self, process: asyncio.subprocess.Process, side: list[asyncio.Task[None]]) -> None:
         strays = _descendants(process.pid)

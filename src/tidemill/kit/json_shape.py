@@ -16,6 +16,7 @@ _VALUE_BYTES = 300
 _ASTRAL = re.compile(rb"\\u[dD][89abAB]|[\xf0-\xf4]")
 """Characters beyond 16 bits: each character of a text with one takes four bytes, and its UTF-8 is kept beside it."""
 _BRACKETS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_CLOSING = (b"}", b"]")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _PIECE_BYTES = 2**20
 _FEWEST_BEYOND_64_BITS = 20
@@ -40,7 +41,7 @@ def check_shape(body: bytes, limits: ShapeLimits) -> int:
     UTF-8, which could hide them.
     """
     if b"\0" in body:
-        raise Malformed("body_not_json", "The body is not JSON in UTF-8.")
+        raise _not_json()
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     if unescaped.count(b'"') > 4 * limits.values + 4:  # each value may have a key, each of both two quotes
         raise _too_many_values(limits)
@@ -48,6 +49,8 @@ def check_shape(body: bytes, limits: ShapeLimits) -> int:
     values = 1 + sum(outside.count(mark) for mark in (b",", b"[", b"{"))
     if values > limits.values:
         raise _too_many_values(limits)
+    if sum(map(outside.count, _CLOSING)) > values:  # each closes one that was counted
+        raise _not_json()
     if max(accumulate(map(_BRACKETS.__getitem__, outside.translate(None, _NO_BRACKET))), default=0) > limits.depth:
         raise Malformed("json_too_deep", f"The body nests deeper than {limits.depth} levels.")
     if _holds_run(outside, _NUMERALS, limits.number_characters + 1):
@@ -75,6 +78,10 @@ def text_bytes(body: bytes) -> int:
     if body.isascii() and b"\\u" not in body:
         return len(body)
     return len(body) * (3 if _ASTRAL.search(body) is None else 5)
+
+
+def _not_json() -> Malformed:
+    return Malformed("body_not_json", "The body is not JSON in UTF-8.")
 
 
 def _too_many_values(limits: ShapeLimits) -> TooLarge:

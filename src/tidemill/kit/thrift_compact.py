@@ -12,6 +12,8 @@ _LARGEST_NUMBER = 2**15 - 1
 _VARINTS = frozenset({I16, I32, I64})
 _FIXED = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8}
 """Bytes of the values that have as many always."""
+_IN_HEAD = frozenset({TRUE, FALSE})
+"""Of a field; a boolean's head is its value."""
 
 
 class Damaged(Exception):
@@ -115,7 +117,7 @@ def _past_struct(data: memoryview | bytes, at: int, depth: int) -> int:
             while data[at] > 127:
                 at += 1
             at += 1
-        elif kind > FALSE:
+        elif kind not in _IN_HEAD:  # a kind of 0 with a number is no end here and one for others: `_past` refuses it
             at = _past(data, at, kind, depth)
     return at + 1
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 _OF_FILES = ("", "file")
 _OTHER_NAMES = {"runs", "models"}
@@ -38,7 +39,10 @@ def is_within(location: str, destination: str) -> bool:
     if found.scheme == _PROXIED:
         return not found.netloc  # with a host it would be another server's
     if found.scheme in _OF_FILES and allowed.scheme in _OF_FILES:
-        return not found.netloc and _folder(found.path).is_relative_to(_folder(allowed.path))
+        # MLflow takes some locations for a path where others see an address with a query: then both must agree.
+        readings = (_folder(found.path), Path(local_file_uri_to_path(location)).resolve())
+        whole = not (found.netloc or found.query or found.fragment)
+        return whole and all(folder.is_relative_to(_folder(allowed.path)) for folder in readings)
     if (found.scheme, found.netloc) != (allowed.scheme, allowed.netloc) or found.query or found.fragment:
         return False
     wanted, parts = (address.path.strip("/").split("/") for address in (allowed, found))

@@ -5,7 +5,7 @@ import os
 
 _VERSION = 0x20080522
 _THIS_THREAD = 0
-_READ_WHAT_ONE_DOES_NOT_OWN = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+_READ_WHAT_ONE_DOES_NOT_OWN = 1 << 2  # CAP_DAC_READ_SEARCH; CAP_DAC_OVERRIDE writes as well
 """Kept: the libraries may lie in somebody's private folder, and Landlock says which paths are read at all."""
 
 

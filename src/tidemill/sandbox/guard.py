@@ -1,8 +1,10 @@
 """What a child uses, seen from outside: what the kernel's own limits cannot say or would say too late."""
 
+import asyncio
 import contextlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +20,20 @@ _BLOCK_BYTES = 512
 _RESERVE_BYTES = 2**29
 _DELETED = " (deleted)"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Bounds:
     """resident_bytes: memory of the process and what it started. written_bytes: what lies in ``folders``, and what it
-    keeps open or mapped after deleting it. free_bytes: what must stay free of the disk that they lie on."""
+    keeps open or mapped after deleting it. free_bytes: what must stay free of the disk that they lie on.
+    disk_is_short: ``written_bytes`` is less than was asked for, as no more is free."""
 
     resident_bytes: int
     written_bytes: int
     folders: tuple[Path, ...]
     free_bytes: int = 0
+    disk_is_short: bool = False
 
     @staticmethod
     def of(resident_bytes: int, written_bytes: int, folders: tuple[Path, ...]) -> "Bounds":
@@ -37,7 +43,20 @@ class Bounds:
         little is kept that a child which writes nothing is not ended for it.
         """
         reserve = min(_RESERVE_BYTES, _free_bytes(folders[0]) // 4)
-        return Bounds(resident_bytes, disk_limit(folders[0], written_bytes), folders, reserve)
+        limit = disk_limit(folders[0], written_bytes)
+        return Bounds(resident_bytes, limit, folders, reserve, disk_is_short=limit < written_bytes)
+
+
+async def first_excess(process_id: int, bounds: Callable[[], Bounds], poll_seconds: float) -> TidemillError:
+    """Why the process must be ended, once it must; looks until then. Whatever keeps it from looking is a reason."""
+    try:
+        now = bounds()
+        while (found := await asyncio.to_thread(excess, process_id, now)) is None:
+            await asyncio.sleep(poll_seconds)
+    except Exception as error:
+        log.exception("A process can no longer be watched", extra={"reason": type(error).__name__})
+        return _unmeasured()
+    return found
 
 
 def excess(process_id: int, bounds: Bounds) -> TidemillError | None:
@@ -50,7 +69,11 @@ def excess(process_id: int, bounds: Bounds) -> TidemillError | None:
     except OSError as error:
         if error.errno in SHORT_OF_OUR_OWN:
             return None
-        return Unavailable("guard_failed", "The job was ended because what it used could not be measured.")
+        return _unmeasured()
+
+
+def _unmeasured() -> Unavailable:
+    return Unavailable("guard_failed", "The job was ended because what it used could not be measured.")
 
 
 def _excess(process_id: int, bounds: Bounds) -> TidemillError | None:
@@ -65,6 +88,8 @@ def _excess(process_id: int, bounds: Bounds) -> TidemillError | None:
 
 def _excess_on_disk(written: TreeSize, bounds: Bounds) -> TidemillError | None:
     if written.size_bytes > bounds.written_bytes:
+        if bounds.disk_is_short:
+            return _disk_nearly_full()
         limit = format_size(bounds.written_bytes)
         return Invalid("disk_limit_exceeded", f"The job wrote more to disk than its limit of {limit}.")
     if written.files > _MOST_FILES:
@@ -72,8 +97,12 @@ def _excess_on_disk(written: TreeSize, bounds: Bounds) -> TidemillError | None:
     if not written.is_whole:
         return Invalid("files_hidden", "The job made folders too deep or closed, or files that cannot be measured.")
     if any(_free_bytes(folder) < bounds.free_bytes for folder in bounds.folders):
-        return Unavailable("disk_nearly_full", "The job was ended because the machine's disk is nearly full.")
+        return _disk_nearly_full()
     return None
+
+
+def _disk_nearly_full() -> Unavailable:
+    return Unavailable("disk_nearly_full", "The job was ended because the machine's disk is nearly full.")
 
 
 def disk_limit(folder: Path, most_bytes: int) -> int:

@@ -196,6 +196,21 @@ def test_a_page_is_judged_by_the_details_that_decoders_read_or_not_at_all(header
         read_pages(lambda at, most: header[at : at + most], 0, len(header), 9)
 
 
+@pytest.mark.parametrize("kind", [0, 13, 14, 15])
+@pytest.mark.parametrize("form", ["field of a struct", "numbered in full", "list", "map"])
+def test_kinds_that_readers_pass_over_differently_are_damage(kind: int, form: str) -> None:
+    """Whoever takes one for an end and who does not read another size of the page behind it."""
+    skipped = {
+        "field of a struct": (12, bytes([16 | kind]) + b"\1\0"),
+        "numbered in full": (12, bytes([kind]) + _number(1) + b"\1\0") if kind else (12, b"\x20\1\0"),
+        "list": (9, bytes([16 | kind]) + b"\1"),
+        "map": (11, bytes([1, kind << 4 | 5]) + b"\1\1"),
+    }[form]
+    header = _fields(*_HONEST, (5, 12, _FEW), (9, *skipped))
+    with pytest.raises(Damaged):
+        read_pages(lambda at, most: header[at : at + most], 0, len(header), 9)
+
+
 def test_a_second_schema_behind_the_first_is_damage() -> None:
     body = _parquet(pa.table({"a": range(10)}))
     footer = body[-check_footer(body[-8:], 10**6) : -8]

@@ -37,7 +37,7 @@ from tidemill.model_server.runtimes.prints import log_prints
 from tidemill.model_server.validation import Columns
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.guard import Bounds, disk_limit, excess
+from tidemill.sandbox.guard import Bounds, disk_limit, first_excess
 from tidemill.sandbox.policy import Limits, Policy, Reach
 
 log = logging.getLogger(__name__)
@@ -299,12 +299,10 @@ def _threads() -> int:
 
 async def _guard(process: asyncio.subprocess.Process, box: ModelBox, folder: Path) -> None:
     """End a process that takes too much; its keeper replaces it."""
-    bounds = Bounds.of(box.memory_bytes, box.disk_bytes, (folder,))
-    while process.returncode is None:
-        found = await asyncio.to_thread(excess, process.pid, bounds)
-        if found is not None:
-            log.error("A model's process took too much and is ended", extra={"reason": found.code})
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return
-        await asyncio.sleep(_GUARD_POLL_SECONDS)
+    found = await first_excess(
+        process.pid, lambda: Bounds.of(box.memory_bytes, box.disk_bytes, (folder,)), _GUARD_POLL_SECONDS
+    )
+    log.error("A model's process took too much and is ended", extra={"reason": found.code})
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
