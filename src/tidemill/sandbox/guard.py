@@ -51,12 +51,14 @@ async def first_excess(process_id: int, bounds: Callable[[], Bounds], poll_secon
     """Why the process must be ended, once it must; looks until then. Whatever keeps it from looking is a reason."""
     try:
         now = bounds()
-        while (found := await asyncio.to_thread(excess, process_id, now)) is None:
+        while True:
+            found = await asyncio.to_thread(excess, process_id, now)
+            if found is not None:
+                return found
             await asyncio.sleep(poll_seconds)
     except Exception as error:
         log.exception("A process can no longer be watched", extra={"reason": type(error).__name__})
         return _unmeasured()
-    return found
 
 
 def excess(process_id: int, bounds: Bounds) -> TidemillError | None:

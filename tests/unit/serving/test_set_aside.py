@@ -81,6 +81,32 @@ def test_rows_retried_twice_wait_twice_so_that_no_request_replaces_another(aside
     assert [path.read_bytes() for path in aside.waiting_again()] == [b"first\n", b"second\n"]
 
 
+def test_rows_that_come_back_while_they_are_put_back_stay(tmp_path: Path) -> None:
+    """The shipper may be quicker than the operator's command: what it sets aside again is another file."""
+
+    class Overtaken(SetAside):
+        def _write(self, name: str, content: bytes) -> None:
+            super()._write(name, content)
+            for path in self.waiting_again():
+                self._come_back(path)
+
+        def _come_back(self, path: Path) -> None:
+            lines = path.read_bytes().splitlines()
+            path.unlink()
+            super().keep(lines, {"value_invalid": 1})
+
+    aside = Overtaken(tmp_path)
+    aside.keep([ROW], {"value_invalid": 1})
+    aside.retry(name_of(aside))
+    assert aside.totals().rows + aside.totals().retry_rows == 1
+
+
+def test_a_folder_that_was_removed_under_a_server_is_made_again(aside: SetAside, tmp_path: Path) -> None:
+    remove_tree(tmp_path)
+    aside.keep([ROW], {"value_invalid": 1})
+    assert (aside.totals().rows, tmp_path.stat().st_mode & 0o777) == (1, 0o700)
+
+
 def test_rows_put_back_by_an_earlier_release_still_wait(aside: SetAside, tmp_path: Path) -> None:
     (tmp_path / f"{'a' * 32}.retry").write_bytes(ROW)
     assert [path.stem for path in aside.waiting_again()] == ["a" * 32]

@@ -140,8 +140,12 @@ class SetAside:
         lines = [line for line in map(shippable, content.split(b"\n")) if line]
         if not lines:
             raise Invalid("set_aside_rows_missing", "No row is left to ship; `discard` deletes what is set aside.")
-        self._write(f"{name}-{uuid7().hex}.retry", b"".join(line + b"\n" for line in lines))
-        self.discard(name)
+        self._write(path.name, b"".join(line + b"\n" for line in lines))
+        # Renamed rather than copied and deleted: once they can be shipped they may come back under their old name.
+        path.rename(self.folder / f"{name}-{uuid7().hex}.retry")
+        if not path.exists():
+            path.with_suffix(".json").unlink(missing_ok=True)
+        sync_directory(self.folder)
         return len(lines)
 
     def discard(self, name: str) -> None:
@@ -195,6 +199,7 @@ class SetAside:
             return []
 
     def _write(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         part = self.folder / f"{name}.part"
         part.unlink(missing_ok=True)
         # Never through a link: an operator may be root, and the folder is another user's.

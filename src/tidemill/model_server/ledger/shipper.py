@@ -202,9 +202,10 @@ def _goes_on(path: Path, failures: list[OSError]) -> Iterator[None]:
     """One file that cannot be read, set aside or deleted holds up no other; one that has vanished is no failure."""
     try:
         yield
-    except FileNotFoundError:
-        log.warning("A file of the ledger vanished before it was shipped", extra={"child": path.name})
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+            log.warning("A file of the ledger vanished before it was shipped", extra={"child": path.name})
+            return
         log.error("A file of the ledger cannot be shipped", extra={"child": path.name, "reason": error.errno})  # noqa: TRY400 - the number says it
         failures.append(error)
 
