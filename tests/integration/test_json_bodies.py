@@ -27,7 +27,7 @@ _CODES = {
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"api": ApiSettings(max_body_bytes=16 * 2**20, request_memory_bytes=2**26)})
+    return settings.model_copy(update={"api": ApiSettings(max_body_bytes=16 * 2**20, request_memory_bytes=2**27)})
 
 
 def _bodies(api: httpx.AsyncClient) -> list[tuple[str, str]]:

@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from alembic.util import CommandError
 
 from tidemill.admin.keys import KeyFile, refuse_weak_key
 from tidemill.auth.scopes import Scope
@@ -12,7 +14,7 @@ from tidemill.cli import context
 from tidemill.jobs.scratch import ScratchSpace
 from tidemill.kit.errors import Conflict, Forbidden, Invalid, Refused, TidemillError
 from tidemill.kit.own_files import own_folder, read_own, told, write_private
-from tidemill.platform import cluster
+from tidemill.platform import cluster, postgres
 from tidemill.platform.children import require_log_files
 from tidemill.platform.keys import SecretFiles
 from tidemill.platform.layout import Layout
@@ -335,3 +337,22 @@ def test_what_a_disk_refuses_is_one_sentence_with_its_place() -> None:
     closed, full = PermissionError(13, "Permission denied", "/a"), OSError(28, "No space left on device", "/b")
     assert (told(closed).code, told(full).code) == ("path_unreadable", "disk_unavailable")
     assert ("/a" in told(closed).detail, "/b" in told(full).detail) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "restores"),
+    [
+        (psycopg.errors.DuplicateTable("relation exists"), "database_not_prepared", False),
+        (CommandError("Can't locate revision"), "database_not_prepared", False),
+        (psycopg.errors.DataCorrupted("invalid page"), "postgres_start_failed", True),
+        (psycopg.errors.UndefinedFile("could not open file"), "postgres_start_failed", True),
+        (psycopg.OperationalError('FATAL:  database "tidemill" does not exist'), "postgres_start_failed", True),
+        (psycopg.errors.DiskFull("No space left on device"), "disk_full", False),
+    ],
+)
+def test_only_what_damage_can_have_caused_is_told_to_be_damage(
+    error: Exception, code: str, restores: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(TidemillError) as told_of, postgres.explained(Layout(tmp_path)):
+        raise error
+    assert (told_of.value.code, "restore a backup" in told_of.value.detail) == (code, restores)

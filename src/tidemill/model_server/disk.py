@@ -9,6 +9,7 @@ from typing import IO
 
 from tidemill.kit.errors import Conflict
 from tidemill.kit.ids import uuid7
+from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
 from tidemill.kit.own_files import own_folder
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
@@ -83,7 +84,7 @@ class StateDirectory:
             log.error("The server's id cannot be kept on disk", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
         return made
 
-    def read(self, file: Path, limit_bytes: int = 64 * 2**20) -> bytes | None:
+    def read(self, file: Path, limit_bytes: int = 2 * MAX_SNAPSHOT_BYTES) -> bytes | None:
         """A small file of this folder; None if it is not there. One that cannot be read is moved aside."""
         if not is_plain(file):
             if file.is_symlink() or file.exists():

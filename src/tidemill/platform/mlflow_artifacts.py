@@ -40,13 +40,16 @@ def is_within(location: str, destination: str) -> bool:
         return not found.netloc  # with a host it would be another server's
     if found.scheme in _OF_FILES and allowed.scheme in _OF_FILES:
         # MLflow takes some locations for a path where others see an address with a query: then both must agree.
-        readings = (_folder(found.path), Path(local_file_uri_to_path(location)).resolve())
+        readings = (_folder(found.path), Path(_path_of_mlflow(location)).resolve())
         whole = not (found.netloc or found.query or found.fragment)
         return whole and all(folder.is_relative_to(_folder(allowed.path)) for folder in readings)
     if (found.scheme, found.netloc) != (allowed.scheme, allowed.netloc) or found.query or found.fragment:
         return False
     wanted, parts = (address.path.strip("/").split("/") for address in (allowed, found))
     return parts[: len(wanted)] == wanted and not {"", ".", ".."} & set(parts)
+
+
+_path_of_mlflow: Callable[[str], str] = local_file_uri_to_path
 
 
 def _folder(path: str) -> Path:

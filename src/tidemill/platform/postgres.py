@@ -18,7 +18,7 @@ from psycopg import sql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tidemill.adapters.postgres_programs import embedded_programs
-from tidemill.kit.errors import NotFound, Unavailable
+from tidemill.kit.errors import NotFound, TidemillError, Unavailable
 from tidemill.kit.own_files import checked_folder, own_folder
 from tidemill.platform import cluster
 from tidemill.platform.children import ChildSpec
@@ -31,6 +31,8 @@ _SYSTEM_USER = "tidemill-postgres"
 _COMMAND_TIMEOUT_SECONDS = 60
 _PASSING = ("starting up", "not yet accepting", "shutting down", "recovery", "too many", "already")
 """What PostgreSQL says of states that end by themselves."""
+_OF_DISKS = ("53100", "58", "XX")
+"""States that a full or damaged disk causes begin so."""
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "128MB",
@@ -166,8 +168,22 @@ def explained(layout: Layout) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, SQLAlchemyError, CommandError) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error)
-        raise cluster.refusal(layout, said if "FATAL:" in said else said.partition("\n")[0]) from error
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise _refusal(layout, getattr(cause, "sqlstate", None) or "", str(cause)) from error
+
+
+def _refusal(layout: Layout, state: str, said: str) -> TidemillError:
+    """Only what damage or a full disk can have caused is told as such: the advice is to restore a backup."""
+    if "FATAL:" in said:
+        return cluster.refusal(layout, said)
+    first_line = said.partition("\n")[0]
+    if state.startswith(_OF_DISKS):
+        return cluster.refusal(layout, first_line)
+    return Unavailable(
+        "database_not_prepared",
+        f"The platform's database cannot be prepared: {first_line.rstrip('.')}. Its data is as it was. All that "
+        f"PostgreSQL said is in {layout.logs / 'postgres.log'}.",
+    )
 
 
 def ensure_databases(layout: Layout, names: tuple[str, ...]) -> None:

@@ -114,9 +114,9 @@ class ApiSettings(Section):
     """Port the api listens on."""
     max_body_bytes: PositiveInt = 16 * 2**20
     """Largest request body of every route but uploads."""
-    request_memory_bytes: Annotated[int, Field(ge=2**26)] = 512 * 2**20
+    request_memory_bytes: Annotated[int, Field(ge=2**27)] = 512 * 2**20
     """What the bodies of all requests that are being answered may take together, estimated before it is taken; each one
-    at most half. Uploads go through piece by piece and are not counted."""
+    at most half, which the largest shipment of a ledger fits. Uploads go through piece by piece and are not counted."""
     max_upload_bytes: PositiveInt = 50 * 2**30
     """Largest file of a dataset upload."""
 

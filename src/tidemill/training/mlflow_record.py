@@ -26,13 +26,16 @@ from tidemill.kit.errors import Unavailable
 from tidemill.training.frames import Column
 from tidemill.training.order import MlflowTarget
 from tidemill.training.reports import RunHead, RunRecord
-from tidemill.training.search import best_of
+from tidemill.training.search import TrialRecord, best_of
 from tidemill.training.transformers import BooleanNumbers, DatetimeParts
 
 JOB_TAG = "tidemill.job_id"
 _TRIAL_TAG = "tidemill.trial"
 _NO_TRIAL = "none"
 _MAX_TRIAL_RUNS = 30
+_COMPLETE, _PRUNED = "FINISHED", "KILLED"
+_ENDED = (_COMPLETE, _PRUNED)
+"""A trial's run with another status was begun by an attempt that was killed."""
 _MAX_VALUE_CHARACTERS = 500
 _PACKAGES = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 _TYPES = {
@@ -163,20 +166,26 @@ def _log_dataset(client: MlflowClient, run_id: str, record: RunRecord) -> None:
 def _log_trials(client: MlflowClient, experiment: str, parent: str, head: RunHead) -> None:
     """The first trials and the best as child runs; all of them are in the report."""
     known = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=_MAX_TRIAL_RUNS * 2)
-    done = {run.data.tags.get(_TRIAL_TAG) for run in known}
+    begun = {run.data.tags.get(_TRIAL_TAG): run.info for run in known}
     best = best_of(head.trials, head.metric)
     for trial in [*head.trials[:_MAX_TRIAL_RUNS], *([best] if best not in head.trials[:_MAX_TRIAL_RUNS] else [])]:
-        if str(trial.number) in done:
+        info = begun.get(str(trial.number))
+        if info is not None and info.status in _ENDED:
             continue
-        tags = {"mlflow.parentRunId": parent, JOB_TAG: head.job_id, _TRIAL_TAG: str(trial.number)}
-        run_id = client.create_run(experiment, run_name=f"trial {trial.number}", tags=tags).info.run_id
-        score = {} if trial.score is None else {f"validation_{head.metric}": trial.score}
-        client.log_batch(
-            run_id,
-            metrics=_metrics({**score, "seconds": trial.seconds}),
-            params=_params({"candidate": trial.candidate, "iterations": trial.iterations, **trial.params}),
-        )
-        client.set_terminated(run_id, "FINISHED" if trial.score is not None else "KILLED")
+        if info is None:
+            tags = {"mlflow.parentRunId": parent, JOB_TAG: head.job_id, _TRIAL_TAG: str(trial.number)}
+            info = client.create_run(experiment, run_name=f"trial {trial.number}", tags=tags).info
+        _log_trial(client, str(info.run_id), trial, head.metric)
+
+
+def _log_trial(client: MlflowClient, run_id: str, trial: TrialRecord, metric: str) -> None:
+    score = {} if trial.score is None else {f"validation_{metric}": trial.score}
+    client.log_batch(
+        run_id,
+        metrics=_metrics({**score, "seconds": trial.seconds}),
+        params=_params({"candidate": trial.candidate, "iterations": trial.iterations, **trial.params}),
+    )
+    client.set_terminated(run_id, _COMPLETE if trial.score is not None else _PRUNED)
 
 
 def _model(client: MlflowClient, experiment: str, run_id: str, head: RunHead, folder: Path) -> str:

@@ -9,7 +9,8 @@ from sqlalchemy import create_engine, make_url, text
 from tidemill.kit.reporter import Reporter
 
 _SCHEMA = "optuna"
-_LOCK = 7236419
+_LOCK = 7236420
+"""Of PostgreSQL; `jobs.queries` has another."""
 
 
 def open_storage(url: str | None) -> Any:
