@@ -8,38 +8,21 @@ of it - a key, a file, a flavour - makes the model code. `find_data_model` names
 
 import gc
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from tidemill.adapters.lightgbm_text import UnsoundText, check_text
 from tidemill.adapters.mlmodel import MLMODEL_FILE, ModelCard, file_inside, parse_json
+from tidemill.adapters.skops_schema import READING, TRUSTED_TYPES, Contents, StrangeSchema, read_contents
+from tidemill.adapters.tree_nodes import check_trees
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 
 SKOPS = "skops"
 BOOSTER = "booster"
-
-TRUSTED_TYPES: tuple[str, ...] = (
-    "collections.OrderedDict",
-    "functools.partial",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    "sklearn.utils.validation.check_array",
-    "tidemill.training.transformers.BooleanNumbers",
-    "tidemill.training.transformers.BoundedNumbers",
-    "tidemill.training.transformers.DatetimeParts",
-)
-"""Types that our own models may hold beyond those skops trusts by itself. A partial's function is checked as well."""
 
 _MAX_UNPACKED_BYTES = 4 * 2**30
 _MAX_SCHEMA_BYTES = 256 * 2**20
@@ -91,8 +74,6 @@ _DESCRIPTIONS = {
         frozenset(("predict",)),
     ),
 }
-_READING = ("filename", "file")
-"""What a text vectorizer may be told that its input is, beside the texts themselves."""
 _NO_PARTS = (ModuleType, type, FunctionType, BuiltinFunctionType, str, bytes, int, float)
 _OFF: tuple[Any, ...] = (None, False, {}, [])
 """Values of keys outside the description that mean what their absence means, such as ``code: null``."""
@@ -153,12 +134,14 @@ def load_data_model(model: DataModel) -> Any:
 def load_skops(file: Path) -> Any:
     """What a skops file of trusted types holds. Raises whatever skops raises for any other.
 
-    Raises ValueError for a model that would open the files its input names. The file cannot tell that for sure: a value
-    in it may stand for another by its number.
+    Raises ValueError for a model that would open the files its input names, UnsoundTree for one that would go round in
+    circles or beyond its arrays.
     """
     model = importlib.import_module("skops.io").load(file, trusted=list(TRUSTED_TYPES))
-    if any(getattr(part, "input", None) in _READING for part in _parts(model)):
+    parts = list(_parts(model))
+    if any(getattr(part, "input", None) in READING for part in parts):
         raise ValueError("it opens the files that its input names")
+    check_trees(parts)
     return model
 
 
@@ -248,57 +231,55 @@ def _is_example(name: str) -> bool:
 
 
 def _strange_types(file: Path) -> list[Problem]:
-    _check_unpacked_size(file)
     try:
+        contents = _contents(file)
         strange = set(importlib.import_module("skops.io").get_untrusted_types(file=file)) - set(TRUSTED_TYPES)
+    except StrangeSchema:
+        return [_reason("skops", "Its file says what files of such models do not say.")]
+    except TooLarge:
+        raise
     except Exception as error:  # skops raises many kinds for a damaged file
         raise Invalid("model_not_loadable", f"The model's file cannot be read ({type(error).__name__}).") from error
     if strange:
         return [_reason("skops", "It holds types outside the trusted list.")]
-    return [_reason("skops", "It reads the files that its input names.")] if _reads_files(file) else []
+    _check_booster(text.encode() for text in contents.booster_texts)
+    return [_reason("skops", "It reads the files that its input names.")] if contents.reads_files else []
 
 
-def _reads_files(file: Path) -> bool:
-    """Whether it holds a text vectorizer whose rows are names of files, which it would open and tell about."""
-    with ZipFile(file) as archive:
-        waiting = [parse_json(archive.read(_SCHEMA_MEMBER))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if "input" in node and not _is_plain_input(node["input"]):
-                return True
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return False
-
-
-def _is_plain_input(node: Any) -> bool:
-    """A JSON value that, decoded, names neither of the two. What refers to another node is not plain."""
-    if not isinstance(node, dict) or node.get("__loader__") != "JsonNode" or not isinstance(node.get("content"), str):
-        return False
+def _contents(file: Path) -> Contents:
+    """Raises TooLarge by what the archive declares; reading a member past its declared size fails."""
     try:
-        return parse_json(node["content"]) not in _READING
-    except ValueError:
-        return False
-
-
-def _check_unpacked_size(file: Path) -> None:
-    """By what the archive declares; reading a member past its declared size fails."""
-    try:
-        with ZipFile(file) as archive:
-            members = archive.infolist()
+        archive = ZipFile(file)
     except (BadZipFile, OSError, ValueError, NotImplementedError):
         raise Invalid("model_not_loadable", "The model's file is no skops archive.") from None
-    schema = sum(member.file_size for member in members if member.filename == _SCHEMA_MEMBER)
-    if sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES or schema > _MAX_SCHEMA_BYTES:
+    with archive:
+        members = archive.infolist()
+        schema = sum(member.file_size for member in members if member.filename == _SCHEMA_MEMBER)
+        _check_unpacked(sum(member.file_size for member in members), schema)
+        contents = read_contents(archive, parse_json(archive.read(_SCHEMA_MEMBER)))
+    _check_unpacked(contents.file_bytes, schema)
+    return contents
+
+
+def _check_unpacked(size_bytes: int, schema_bytes: int) -> None:
+    if size_bytes > _MAX_UNPACKED_BYTES or schema_bytes > _MAX_SCHEMA_BYTES:
         raise TooLarge("model_too_large", "The model's file unpacks to more than a model may have.")
 
 
 def _strange_start(file: Path) -> list[Problem]:
     with file.open("rb") as stream:
-        starts_well = stream.read(len(_BOOSTER_BEGINS)) == _BOOSTER_BEGINS
-    return [] if starts_well else [_reason("booster", "Its file is not LightGBM's text.")]
+        if stream.read(len(_BOOSTER_BEGINS)) != _BOOSTER_BEGINS:
+            return [_reason("booster", "Its file is not LightGBM's text.")]
+        _check_booster([_BOOSTER_BEGINS + stream.read()])
+    return []
+
+
+def _check_booster(texts: Iterable[bytes]) -> None:
+    try:
+        for text in texts:
+            check_text(text)
+    except UnsoundText:
+        raise Invalid("model_not_loadable", "The model's trees are not as LightGBM writes them.") from None
 
 
 def _reason(pointer: str, detail: str) -> Problem:

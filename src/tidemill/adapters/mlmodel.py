@@ -6,7 +6,7 @@ None of that occurs in what MLflow writes, so all of it is refused.
 """
 
 import json
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,12 @@ MLMODEL_FILE = "MLmodel"
 _MAX_MLMODEL_BYTES = 4 * 2**20
 _MAX_JSON_BYTES = 16 * 2**20
 _MAX_DEPTH = 32
+_MAX_EVENTS = 100_000
+_MAX_NUMBER_CHARACTERS = 400
 _MAX_ENTRIES = 20_000
 _PLAIN_TAGS = "tag:yaml.org,2002:"
+_Reader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where the package brings it: the one in Python takes minutes for the largest file that is read."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
         text = content.decode("utf-8")
         _refuse_tricks(text)
         found = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - PyYAML raises whatever its conversions of odd values meet
         raise _unreadable() from None
     if not isinstance(found, dict):
         raise _unreadable()
@@ -132,26 +136,42 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _refuse_tricks(text: str) -> None:
-    """Before anything is built from it: references, tags, depth, a second document."""
+    """Before anything is built from it: references, tags, depth, how much it is, a second document."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Reader)):
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tag = getattr(event, "tag", None)
         refers = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None
-        if refers or depth > _MAX_DEPTH or documents > 1 or (tag and not str(tag).startswith(_PLAIN_TAGS)):
+        too_much = depth > _MAX_DEPTH or documents > 1 or count > _MAX_EVENTS
+        if refers or too_much or (tag and not str(tag).startswith(_PLAIN_TAGS)):
             raise ValueError("a construct that MLflow does not write")
 
 
-class _StrictLoader(yaml.SafeLoader):
+def _short(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Of numbers to the base 60, which YAML has, the time grows with the square of their length."""
+
+    def checked(loader: Any, node: Any) -> Any:
+        if len(node.value) > _MAX_NUMBER_CHARACTERS:
+            raise ValueError("a number that is too long")
+        return construct(loader, node)
+
+    return checked
+
+
+class _StrictLoader(_Reader):  # type: ignore[misc]
     """Keys are texts and stand once. A merge key (``<<``) would be a second way to write one."""
+
+    yaml_constructors = _Reader.yaml_constructors | {
+        f"{_PLAIN_TAGS}{kind}": _short(_Reader.yaml_constructors[f"{_PLAIN_TAGS}{kind}"]) for kind in ("int", "float")
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]
         plain = all(key.tag == f"{_PLAIN_TAGS}str" for key, _ in node.value)
         if not plain or len(set(keys)) != len(keys):
             raise ValueError("a key that is no text or stands twice")
-        return super().construct_mapping(node, deep=deep)
+        return dict(super().construct_mapping(node, deep=deep))
 
 
 def _unreadable() -> Invalid:

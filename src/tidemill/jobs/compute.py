@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from tidemill.adapters.store_mark import AWAY
 from tidemill.jobs.lease import Lease
 from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
@@ -221,13 +222,20 @@ class ComputeChild:
         if self._verdict is not None:
             raise self._verdict
         if answer is not None:
-            raise from_record(answer["error"])
+            raise _told(from_record(answer["error"]))
         if self._lease.expired:
             raise Unavailable("lease_expired", "The worker lost its hold of the job while PostgreSQL was away.")
         if exit_code == REFUSED_EXIT_CODE:
             raise Unsupported("sandbox_refused", "The kernel refused to confine the computing process.")
         how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
         raise Unavailable(DIED_CODE, f"The computing process ended without an answer ({how}).")
+
+
+def _told(error: TidemillError) -> TidemillError:
+    """What a child ended with, unless only its worker can know that: such errors have a job tried again for days."""
+    if error.code == DIED_CODE or error.code in AWAY:
+        return Invalid("compute_message_malformed", "The computation said something that is no message.")
+    return error
 
 
 def _line(message: Message) -> bytes:

@@ -1,5 +1,6 @@
 """What a computing child may say to its worker. It may have run code that is not ours, so each line is looked at."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tidemill.kit.errors import Invalid
 
 Message = dict[str, Any]
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""Written in JSON, after any number of backslashes that are texts themselves. PostgreSQL keeps none."""
 
 
 class _Said(BaseModel):
@@ -57,6 +60,8 @@ class _Failed(_Said):
     error: _Error
 
 
+_KEPT = frozenset(("result", "error"))
+"""Of the others the journal takes NUL away."""
 _MESSAGE: TypeAdapter[_Progress | _Log | _Event | _Result | _Failed] = TypeAdapter(
     Annotated[_Progress | _Log | _Event | _Result | _Failed, Field(discriminator="type")]
 )
@@ -65,6 +70,13 @@ _MESSAGE: TypeAdapter[_Progress | _Log | _Event | _Result | _Failed] = TypeAdapt
 def read_message(line: bytes) -> Message:
     """One line of a child. Raises Invalid for anything that ours does not say."""
     try:
-        return _MESSAGE.validate_json(line).model_dump()
+        message = _MESSAGE.validate_json(line).model_dump()
     except ValidationError:
-        raise Invalid("compute_message_malformed", "The computation said something that is no message.") from None
+        raise _malformed() from None
+    if message["type"] in _KEPT and _NUL.search(line):
+        raise _malformed()
+    return message
+
+
+def _malformed() -> Invalid:
+    return Invalid("compute_message_malformed", "The computation said something that is no message.")

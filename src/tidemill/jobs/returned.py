@@ -1,11 +1,17 @@
-"""Files that a computing child says it made. Its word is not taken for where they lie nor for what is in them."""
+"""What a computing child gives. Its word is not taken for where files lie, for what is in them, nor for its result."""
 
 import os
 import stat
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from tidemill.kit.errors import Invalid
 from tidemill.kit.hashing import sha256_of_file
+from tidemill.kit.plain_json import is_plain
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 def returned_file(named: object, directory: Path, sha256: object = None, size_bytes: object = None) -> Path:
@@ -37,5 +43,16 @@ def returned_file(named: object, directory: Path, sha256: object = None, size_by
     return path
 
 
+def returned_record(kind: type[Record], found: dict[str, Any]) -> Record:
+    """A child's result as ``kind``, of values that can be kept. Raises Invalid (``compute_result_refused``)."""
+    try:
+        record = kind.model_validate(found)
+    except ValidationError:
+        raise _refused() from None
+    if not is_plain(found):
+        raise _refused()
+    return record
+
+
 def _refused() -> Invalid:
-    return Invalid("compute_result_refused", "The computation named a file that is not its own, or not as it said.")
+    return Invalid("compute_result_refused", "The computation gave what is not its own, or not as it said.")

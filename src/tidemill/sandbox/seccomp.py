@@ -32,18 +32,24 @@ _CLONE_SHARING = _CLONE_THREAD | 0x00000400 | 0x00000200
 _CLOSE_RANGE_UNSHARE = 2
 _OWNER_BITS = (0o100, 0o200, 0o400)
 _CLONE_NAMESPACES = 0x7E020080
-_PARENT_DEATH_SIGNAL, _DUMPABLE = 1, 4
+_PARENT_DEATH_SIGNAL, _DUMPABLE, _SECCOMP, _SHARING_OF_CORES = 1, 4, 22, 62
+_CONTROLS = (0x5401, 0x802C542A, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x5460)
+"""TCGETS, TCGETS2, TIOCGPGRP, TIOCGWINSZ: is it a terminal? FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOQSIZE. Others
+change what files and file systems are, as flags that keep a file from being removed, and give orders to terminals."""
 _INVALID_PERSONALITY = 0xFFFFFFFF
 
 _EVERY_SOCKET = ("accept", "accept4", "bind", "listen")
 _SENDING = ("sendmsg", "sendmmsg")
-_WITHOUT_EFFECT = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat")
-"""Answered with success and not done: Landlock does not look at them, and honest code that copies a file makes them."""
+_WITHOUT_EFFECT = (
+    "chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "futimesat", "utimensat", "sync", "syncfs",
+)  # fmt: skip
+"""Answered with success and not done: Landlock does not look at them, and honest code that copies a file makes them.
+The last two write what all others have not written yet, and have these wait."""
 _HAS_RULES = frozenset({
     "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
     "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
     "close_range", "mkdir", "mkdirat", "umask",
-    "setxattr", "lsetxattr", "fsetxattr", "mmap",
+    "setxattr", "lsetxattr", "fsetxattr", "fallocate", "mmap",
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
 
@@ -117,6 +123,8 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from (_Rule(call) for call in known.numbers if call not in _HAS_RULES)
     yield from (_Rule(call, 0) for call in _WITHOUT_EFFECT)
     yield from (_Rule(call, errno.EOPNOTSUPP) for call in ("setxattr", "lsetxattr", "fsetxattr"))
+    # Takes a whole disk before anybody can look; who asks for it politely then writes instead.
+    yield _Rule("fallocate", errno.EOPNOTSUPP)
     yield _Rule("clone3", errno.ENOSYS)  # its flags cannot be seen; the C library then asks by clone
     yield _Rule("clone", unless_equal=(_Test(0, _CLONE_SHARING, _CLONE_SHARING),))
     yield _Rule("close_range", if_equal=_Test(2, _CLOSE_RANGE_UNSHARE, _CLOSE_RANGE_UNSHARE))
@@ -129,12 +137,13 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield _Rule("mmap", if_equal=_Test(3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS))
     yield _Rule("prctl", if_equal=_Test(0, _PARENT_DEATH_SIGNAL))
     yield _Rule("prctl", if_equal=_Test(0, _DUMPABLE))  # would keep its open files from a guard of the same user
+    for option in (_SECCOMP, _SHARING_OF_CORES):  # whose further filters may log, and which keeps others off a core
+        yield _Rule("prctl", if_equal=_Test(0, option))
     yield _Rule("personality", unless_equal=(_Test(0, 0), _Test(0, _INVALID_PERSONALITY)))
     # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others by way of a file. F_SETLEASE, F_NOTIFY: seeing others' use.
     for request in (8, 10, 15, 1024, 1026):
         yield _Rule("fcntl", if_equal=_Test(1, request))
-    for request in (0x5412, 0x541C, 0x8901, 0x8902):  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
-        yield _Rule("ioctl", if_equal=_Test(1, request))
+    yield _Rule("ioctl", errno.ENOTTY, unless_equal=tuple(_Test(1, request) for request in _CONTROLS))
 
 
 def _of_folders() -> Iterator[_Rule]:

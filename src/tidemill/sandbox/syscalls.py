@@ -46,6 +46,8 @@ _X86_64 = {
     "chmod": 90, "fchmod": 91, "fchmodat": 268, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260,
     "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199,
     "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "fchmodat2": 452,
+    "fallocate": 285, "sync": 162, "syncfs": 306, "io_setup": 206, "io_submit": 209, "seccomp": 317,
+    "uselib": 134, "sysfs": 139, "remap_file_pages": 216,
 }  # fmt: skip
 
 _AARCH64 = {
@@ -72,6 +74,7 @@ _AARCH64 = {
     "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
     "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16,
     "utimensat": 88, "fchmodat2": 452,
+    "fallocate": 47, "sync": 81, "syncfs": 267, "io_setup": 0, "io_submit": 2, "seccomp": 277, "remap_file_pages": 234,
 }  # fmt: skip
 
 MACHINES = {

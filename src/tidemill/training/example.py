@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tidemill.adapters.mlmodel import file_inside, read_json
-from tidemill.kit.errors import Invalid
+from tidemill.kit.errors import Invalid, TidemillError
 
 _PANDAS = {
     "boolean": "bool",
@@ -26,13 +26,16 @@ def input_example(directory: Path, card: dict[str, Any], signature: dict[str, An
         return None
     if info.get("pandas_orient", "split") != "split":
         return None
+    file = file_inside(directory, info.get("artifact_path"))
     try:
-        content = read_json(file_inside(directory, info.get("artifact_path")))
+        content = read_json(file)
         frame = pd.DataFrame(content["data"], columns=content["columns"])
         kept = [column for column in signature["inputs"] if column["name"] in frame.columns]
         types = {column["name"]: _type(column, frame) for column in kept}
         return frame[list(types)].astype(types)
-    except (KeyError, TypeError, ValueError):
+    except TidemillError:
+        raise
+    except Exception:  # noqa: BLE001 - pandas raises many kinds for what cannot be made a table
         raise Invalid("input_example_unfit", "The model's input example does not fit its signature.") from None
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tidemill.adapters.mlmodel import ModelCard, parse_json
 from tidemill.kit.errors import Invalid, Problem
+from tidemill.kit.plain_json import is_plain
 
 _COLUMN_TYPES = frozenset({"boolean", "integer", "long", "float", "double", "string", "datetime"})
 
@@ -12,7 +13,8 @@ def signature_of(card: ModelCard) -> dict[str, Any]:
     """MLflow's signature as JSON.
 
     Raises Invalid without a signature (``signature_missing``), for one without named columns (``signature_unnamed``),
-    and for columns that are no scalars (``signature_type_unsupported``).
+    for columns that are no scalars (``signature_type_unsupported``), for names that stand twice
+    (``signature_names_equal``) and for what cannot be kept (``mlmodel_unreadable``).
     """
     raw = card.content.get("signature")
     if not isinstance(raw, dict) or not raw.get("inputs"):
@@ -30,7 +32,18 @@ def signature_of(card: ModelCard) -> dict[str, Any]:
         problems = [Problem(f"column {name}", "type_unsupported", "Not a scalar type.") for name in unfit[:100]]
         raise Invalid("signature_type_unsupported", "Columns of the signature are no scalars.", problems)
     columns = [{"name": c["name"], "type": c["type"], "required": bool(c.get("required", True))} for c in inputs]
+    _check_names("column", columns)
+    _check_names("parameter", params)
     return {"inputs": columns, "outputs": outputs, "params": params}
+
+
+def _check_names(what: str, named: list[Any]) -> None:
+    """Callers tell columns, and parameters, apart by nothing else."""
+    names = [each.get("name") if isinstance(each, dict) else None for each in named]
+    if not all(map(_is_name, names)):
+        raise Invalid("mlmodel_unreadable", f"A {what} of the model's signature has no name.")
+    if len(set(names)) < len(names):
+        raise Invalid("signature_names_equal", f"Two {what}s of the model's signature have one name.")
 
 
 def _part(text: Any) -> list[Any]:
@@ -38,7 +51,7 @@ def _part(text: Any) -> list[Any]:
         found = parse_json(text) if text else []
     except (TypeError, ValueError):
         found = None
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not is_plain(found):
         raise Invalid("mlmodel_unreadable", "The model's signature cannot be read.")
     return found
 

@@ -21,7 +21,7 @@ from mlflow.sklearn import save_model
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 
-from tidemill.adapters.data_models import TRUSTED_TYPES
+from tidemill.adapters.skops_schema import TRUSTED_TYPES
 from tidemill.kit.errors import Unavailable
 from tidemill.training.frames import Column
 from tidemill.training.order import MlflowTarget

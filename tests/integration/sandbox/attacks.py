@@ -113,6 +113,13 @@ def _on_the_kernel() -> dict[str, Callable[[], Any]]:
         "shared memory": lambda: _call("shmget", 0, 4096, 0o1600),
         "memory as a file": lambda: os.memfd_create("x"),
         "fill the disk": lambda: _fill(Path("large")),
+        "take room of the disk at once": lambda: _allocate(0),
+        "take room of the disk that no size shows": lambda: _allocate(1),
+        "keep a file from being removed": lambda: _set_flags(0x10),
+        "put letters into a terminal": lambda: _control(0x5412, b"x"),
+        "take all asynchronous requests of the machine": lambda: _syscall(206 if _X86 else 0, 60_000, _buffer(8)),
+        "filter that logs": lambda: _syscall(317 if _X86 else 277, 1, 2, _buffer(16)),
+        "keep others off a core": lambda: _call("prctl", 62, 1, 0, 1, 0),
         "all memory": lambda: bytearray(200 << 30),
         "raise a limit": _raise_limit,
     }
@@ -290,6 +297,28 @@ def _fill(path: Path) -> None:
         for _ in range(1 << 12):
             out.write(bytes(1 << 20))
             out.flush()
+
+
+def _allocate(mode: int) -> None:
+    with Path("allocated").open("wb") as out:
+        _syscall(285 if _X86 else 47, out.fileno(), ctypes.c_long(mode), ctypes.c_long(0), ctypes.c_long(2**20))
+
+
+def _set_flags(flags: int) -> None:
+    import fcntl
+
+    with Path("flagged").open("wb") as out:
+        fcntl.ioctl(out, 0x40086602, flags.to_bytes(8, "little"))
+
+
+def _control(request: int, argument: bytes) -> None:
+    import fcntl
+
+    fcntl.ioctl(2, request, argument)
+
+
+def _buffer(size: int) -> Any:
+    return ctypes.create_string_buffer(size)
 
 
 def _read_memory(process: int) -> None:

@@ -356,7 +356,7 @@ HOSTILE = (
     Hostile("an archive that unpacks to much", "skops", _archive_bomb, "model_too_large"),
     Hostile("a vectorizer that opens files", "skops", _file_reader),
     Hostile("one that says so in other letters", "skops", _changed_file_reader(_escaped)),
-    Hostile("one that says so by a number", "skops", _changed_file_reader(_under_another_number), NOT_LOADABLE),
+    Hostile("one that says so by a number", "skops", _changed_file_reader(_under_another_number)),
 )  # fmt: skip
 
 

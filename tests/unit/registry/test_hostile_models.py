@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
 from tests.unit.registry.hostile import BAD_DESCRIPTIONS, HOSTILE, Attempt, Hostile
+from tests.unit.registry.hostile_files import FILES
 from tests.unit.training.tables import SilentReporter
 from tidemill.adapters.bundles import pack_bundle
 from tidemill.adapters.model_loading import PYFUNC, load_model
@@ -86,7 +87,7 @@ def _adopt(directory: Path, output: Path, *, allow_pickle: bool = False) -> dict
     return adopt(request, SilentReporter())
 
 
-@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*HOSTILE, *FILES], ids=lambda case: case.name)
 def test_no_directory_runs_code_without_permission(
     case: Hostile, attempt: Callable[[str], Attempt], tmp_path: Path
 ) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import service, views
+from tidemill.features.registry.adopted import Scored
 from tidemill.features.registry.kinds import ComparePayload
 from tidemill.features.registry.material import Material
 from tidemill.jobs.definition import JobContext, Progress
+from tidemill.jobs.returned import returned_record
 from tidemill.schemas.registry import Compare, VersionComparison
 
 _ENTRY = "tidemill.training.gate:compare"
@@ -44,4 +46,4 @@ async def _score(ctx: JobContext, first: ModelVersion, second: ModelVersion, wis
             "seed": wish.seed,
         }
         found = await ctx.compute(_ENTRY, request, material.reach(first, second))
-    return {**found, "holdout_of": host.number}
+    return {**returned_record(Scored, found).model_dump(), "holdout_of": host.number}

@@ -9,6 +9,7 @@ from tidemill.adapters.model_loading import TIDEMILL
 from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import GateDecision, Model, ModelVersion
 from tidemill.features.registry import queries, service
+from tidemill.features.registry.adopted import Weighed
 from tidemill.features.registry.kinds import GatePayload
 from tidemill.features.registry.material import Material
 from tidemill.features.registry.policy import Verdict, decide
@@ -16,6 +17,7 @@ from tidemill.features.registry.promotion import crown, refuse_unless_passed
 from tidemill.features.registry.service import Cause
 from tidemill.features.registry.states import CHAMPION, Move
 from tidemill.jobs.definition import JobContext, Progress
+from tidemill.jobs.returned import returned_record
 from tidemill.kit import ids
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Conflict
@@ -96,8 +98,8 @@ async def _weigh(ctx: JobContext, contest: Contest) -> Evidence:
             "max_rows": contest.policy.max_rows,
         }
         found = await ctx.compute(_ENTRY, request, material.reach(contest.challenger, contest.champion))
-    checks = [*_stored_checks(contest.challenger), *map(Check.model_validate, found["checks"])]
-    return Evidence(found["metric"], checks, [Comparison.model_validate(item) for item in found["comparisons"]])
+    weighed = returned_record(Weighed, found)
+    return Evidence(weighed.metric, [*_stored_checks(contest.challenger), *weighed.checks], weighed.comparisons)
 
 
 def _other_dataset(contest: Contest) -> str | None:

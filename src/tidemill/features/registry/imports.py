@@ -15,11 +15,12 @@ from tidemill.adapters.model_loading import PYFUNC
 from tidemill.db.engine import transaction
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import dataset_link, queries, service
+from tidemill.features.registry.adopted import Adoption
 from tidemill.features.registry.kinds import ImportPayload
 from tidemill.features.registry.material import Material
 from tidemill.features.registry.service import NewModelVersion
 from tidemill.jobs.definition import JobContext, Progress
-from tidemill.jobs.returned import returned_file
+from tidemill.jobs.returned import returned_file, returned_record
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.sandbox.policy import Reach
 from tidemill.schemas.registry import ImportModel
@@ -32,7 +33,7 @@ class Adopted:
     """The model as it was found, and what the child says about it."""
 
     origin: MlflowModel
-    found: dict[str, Any]
+    found: Adoption
     dataset_version_id: str | None
     holdout_key: str | None
 
@@ -92,18 +93,19 @@ async def _adopt(ctx: JobContext, request: ImportModel, dataset_version_id: str 
         },
         Reach(read=(folder,), write=(output,), foreign=request.allow_pickle),
     )
-    return Adopted(origin, found, dataset_version_id, await _upload(ctx, found, output))
+    adoption = returned_record(Adoption, found)
+    return Adopted(origin, adoption, dataset_version_id, await _upload(ctx, adoption, output))
 
 
-async def _upload(ctx: JobContext, found: dict[str, Any], output: Path) -> str | None:
+async def _upload(ctx: JobContext, found: Adoption, output: Path) -> str | None:
     """Bundle and holdout into the store, under their content's address; gives the holdout's key."""
     await ctx.progress(Progress("storing", message="Storing the bundle"))
-    store, bundle = ctx.services.store, found["bundle"]
-    named, sha256, size_bytes = bundle["path"], bundle["sha256"], bundle["size_bytes"]
-    await store.upload(bundle_key(sha256), await asyncio.to_thread(returned_file, named, output, sha256, size_bytes))
-    if "holdout" not in found:
+    store, bundle = ctx.services.store, found.bundle
+    path = await asyncio.to_thread(returned_file, bundle.path, output, bundle.sha256, bundle.size_bytes)
+    await store.upload(bundle_key(bundle.sha256), path)
+    if found.holdout is None:
         return None
-    path = returned_file(found["holdout"], output)
+    path = returned_file(found.holdout, output)
     key = f"holdouts/{sha256_of_file(path)}.parquet"
     await store.upload(key, path)
     return key
@@ -117,20 +119,20 @@ def _registration(ctx: JobContext, payload: ImportPayload, adopted: Adopted) -> 
         job_id=ctx.job_id,
         flavor=PYFUNC,
         source="import",
-        signature=found["signature"],
-        bundle_sha256=found["bundle"]["sha256"],
-        bundle_size_bytes=found["bundle"]["size_bytes"],
-        task=found["task"],
-        target=found["target"],
-        classes=found["classes"],
-        metric=found.get("metric"),
-        metrics=found["metrics"],
-        warnings=found["warnings"],
+        signature=found.signature.model_dump(),
+        bundle_sha256=found.bundle.sha256,
+        bundle_size_bytes=found.bundle.size_bytes,
+        task=found.task,
+        target=found.target,
+        classes=found.classes,
+        metric=found.metric,
+        metrics={name: each.model_dump() for name, each in found.metrics.items()},
+        warnings=[each.model_dump() for each in found.warnings],
         holdout_key=adopted.holdout_key,
         dataset_version_id=adopted.dataset_version_id,
         mlflow_run_id=adopted.origin.run_id,
         mlflow_model_uri=adopted.origin.model_uri,
-        code_allowed_by=ctx.principal if found["runs_code"] else None,
+        code_allowed_by=ctx.principal if found.runs_code else None,
     )
 
 

@@ -2,8 +2,19 @@
 
 from typing import Any
 
-from tidemill.kit.errors import Invalid, TidemillError, from_record
+from tidemill.kit.errors import Invalid, Problem, TidemillError, from_record
 from tidemill.model_server.runtimes.base import ModelOutputs
+
+_CODES = frozenset((
+    "flavor_unknown", "mlmodel_unreadable", "model_classes_unusable", "model_dependency_missing", "model_failed",
+    "model_file_missing", "model_file_too_large", "model_file_unsafe", "model_not_loadable", "model_output_length",
+    "model_output_shape", "model_too_large", "params_not_supported", "pickle_not_allowed", "prediction_names_equal",
+    "prediction_not_finite", "prediction_out_of_range", "prediction_text_unusable", "prediction_too_deep",
+    "prediction_too_large", "prediction_type_unsupported", "pyfunc_missing",
+))  # fmt: skip
+"""What a model's process ends with. Codes are labels of metrics, so a model may not make up new ones."""
+_MOST_CHARACTERS = 1000
+_MOST_PROBLEMS = 100
 
 
 def outputs_of(answer: dict[str, Any], row_count: int) -> ModelOutputs:
@@ -16,6 +27,8 @@ def outputs_of(answer: dict[str, Any], row_count: int) -> ModelOutputs:
     if classes is None and probabilities is None:
         return ModelOutputs(prediction, None, None)
     if not isinstance(classes, list) or not isinstance(probabilities, list) or len(probabilities) != row_count:
+        raise _no_answer()
+    if not all(isinstance(label, (str, int, float)) for label in classes):  # they become the names of the answer
         raise _no_answer()
     if not all(
         isinstance(row, list) and len(row) == len(classes) and all(map(_is_number, row)) for row in probabilities
@@ -31,7 +44,11 @@ def error_of(answer: dict[str, Any], kinds: tuple[type[TidemillError], ...] = (I
     except (AttributeError, TypeError, ValueError):
         return _no_answer()
     # A model's failure is not the caller's key, nor the platform's state.
-    return error if isinstance(error, kinds) else Invalid("model_failed", "The model failed.")
+    if not isinstance(error, kinds) or error.code not in _CODES:
+        return Invalid("model_failed", "The model failed.")
+    problems = [Problem(*(str(text)[:_MOST_CHARACTERS] for text in (each.pointer, each.code, each.detail)))
+                for each in error.problems[:_MOST_PROBLEMS]]  # fmt: skip
+    return type(error)(error.code, error.detail[:_MOST_CHARACTERS], problems)
 
 
 def _is_number(value: object) -> bool:
