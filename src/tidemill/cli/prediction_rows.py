@@ -90,7 +90,7 @@ class RowFile:
         if not self.path.is_file():
             raise NotFound("file_not_found", f"There is no file {self.path}.")
         if suffix in _PARQUET:
-            return _parquet_rows(self.path, self.columns)
+            return _parquet_rows(self.path, self.columns, self.warn)
         if suffix not in _DELIMITED | _NDJSON:
             raise Unsupported(
                 "file_type_unsupported",
@@ -175,10 +175,10 @@ def _object(line: str, number: int) -> Row:
     return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[_Placed]:
+def _parquet_rows(path: Path, columns: Sequence[Column], warn: Callable[[str], None]) -> Iterator[_Placed]:
     known = names_in(path)
     wanted = [column.name for column in columns if column.name in known]
-    rows = _numbered(row for batch in read_batches(path, wanted) for row in batch)
+    rows = _numbered(row for batch in read_batches(path, wanted, warn) for row in batch)
     faults = _Faults()
     return faults.rows_without((place, _sendable(row, columns, place, faults)) for place, row in rows)
 

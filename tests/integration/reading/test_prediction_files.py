@@ -60,6 +60,8 @@ def test_decimals_are_numbers_and_nan_is_missing(tmp_path: Path) -> None:
         ("x.ndjson", b'{"a": 1, "unknown": {"b": 1, "b": 2}}\n', "line 1"),
         ("x.parquet", pa.table({"a": [1.0, float("inf")]}), "row 2, column a"),
         ("x.parquet", pa.table({"a": [1.0], "c": [b"x"]}), "row 1, column c"),
+        ("x.parquet", pa.table({"a": [1.0], "c": pa.array([2**60], pa.timestamp("us"))}), "row 1, column c"),
+        ("x.parquet", pa.table({"a": [1.0], "c": pa.array([2**30], pa.date32())}), "row 1, column c"),
         ("x.parquet", pa.table({"a": [1.0], "c": pa.array([5], pa.duration("s"))}), "row 1, column c"),
     ],
 )
@@ -83,6 +85,16 @@ def test_a_packed_file_in_another_encoding_is_read_and_the_guess_told(tmp_path: 
     file = written(tmp_path / "x.csv", "ort;gr\u00f6\u00dfe\nK\u00f6ln;1.5\n".encode("cp1252"))
     assert [batch.rows for batch in RowFile(file, columns, said.append).batches(10)] == [[{"gr\u00f6\u00dfe": 1.5}]]
     assert ["cp1252" in sentence for sentence in said] == [True]
+
+
+def test_digits_that_are_cut_off_are_told_once(tmp_path: Path) -> None:
+    table = pa.table(
+        {"a": [Decimal("1.2345678901234567890")] * 2, "c": pa.array([1_000, 1_234_567_891], pa.timestamp("ns", "X/Y"))}
+    )
+    said: list[str] = []
+    (batch,) = RowFile(written(tmp_path / "x.parquet", table), COLUMNS, said.append).batches(10)
+    assert [row["c"] for row in batch.rows] == ["1970-01-01T00:00:00.000001+00:00", "1970-01-01T00:00:01.234567+00:00"]
+    assert [f"column {name} " in sentence for name, sentence in zip("ac", said, strict=True)] == [True, True]
 
 
 def test_a_file_without_a_header_is_read_by_the_names_that_its_dataset_has(tmp_path: Path) -> None:
