@@ -1,4 +1,6 @@
-"""No body of JSON costs the api more than to read it, on any route, whatever is in it and whoever sent it."""
+"""No body of JSON costs the api more than to read it, on any route, whatever is in it and whoever sent it; no member of
+it is dropped unsaid.
+"""
 
 import re
 
@@ -16,12 +18,14 @@ _HOSTILE = {
     "depth": b'{"items":' + b"[" * (LIMITS.depth + 1) + b"]" * (LIMITS.depth + 1) + b"}",
     "unclosed": b"[" * _SOME_MIB,
     "number": b'{"items":' + b"1" * _SOME_MIB + b"}",
+    "repeated": b'{"items": [{"truth": "yes", "trut\\u0068": "no"}]}',
 }
 _CODES = {
     "members": (413, "json_too_many_values"),
     "depth": (400, "json_too_deep"),
     "unclosed": (413, "json_too_many_values"),
     "number": (400, "json_number_too_long"),
+    "repeated": (422, "member_repeated"),
 }
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from tidemill.cli.terminal import SafeConsole, visible
 from tidemill.client import Tidemill
-from tidemill.kit.errors import Forbidden, Invalid, NotFound, TidemillError
+from tidemill.kit.errors import Forbidden, Invalid, NotFound, Problem, TidemillError
 from tidemill.kit.own_files import checked_folder, read_own
 
 M = TypeVar("M", bound=BaseModel)
@@ -60,12 +60,18 @@ def report(error: TidemillError) -> None:
     console = stderr()
     said = Text.assemble((f"{error.title}:", "bold red"), f" {error.detail} ", (f"({error.code})", "dim"))
     console.print(said, soft_wrap=True)
-    for problem in error.problems[:_MAX_PROBLEMS_SHOWN]:
-        console.print(f"  {problem.pointer}: {problem.detail}", soft_wrap=True)
+    shown = list(dict.fromkeys(_place_text(problem, error) for problem in error.problems[:_MAX_PROBLEMS_SHOWN]))
+    for line in shown:
+        console.print(f"  {line}", soft_wrap=True)
     if len(error.problems) > _MAX_PROBLEMS_SHOWN:
         console.print(f"  and {len(error.problems) - _MAX_PROBLEMS_SHOWN} more")
     for note in getattr(error, "__notes__", []):
         console.print(f"  {note}", style="dim", soft_wrap=True)
+
+
+def _place_text(problem: Problem, error: TidemillError) -> str:
+    """What was said already is not said again of its place."""
+    return problem.pointer if problem.detail == error.detail else f"{problem.pointer}: {problem.detail}"
 
 
 def client(timeout_seconds: float = 60) -> Tidemill:

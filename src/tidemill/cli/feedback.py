@@ -34,11 +34,15 @@ def push(
     columns = [name for name in (id_column, truth_column, observed_at_column) if name is not None]
     with client() as tidemill, _bar() as bar:
         task = bar.add_task(f"Pushing {file.name}", total=size)
-        content = read_file(file, columns, lambda done: bar.update(task, completed=done))
+        content = read_file(file, columns, lambda done: bar.update(task, completed=done), _warn)
         counts = tidemill.feedback.upload(content, media_type, query)
     for warning in counts.warnings:
-        stderr().print(f"warning: {warning}", soft_wrap=True)
+        _warn(warning)
     show(counts, lambda: _table(counts))
+
+
+def _warn(warning: str) -> None:
+    stderr().print(f"warning: {warning}", soft_wrap=True)
 
 
 def _bar() -> Progress:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tidemill.cli.json_values import NO_JSON, json_value
-from tidemill.cli.parquet_rows import count_rows, names_in, read_batches
+from tidemill.cli.parquet_rows import Warn, count_rows, names_in, read_batches
 from tidemill.kit.errors import Invalid, NotFound, Problem, Unsupported
 
 _CHUNK_BYTES = 256 * 1024
+_PARQUET = frozenset({".parquet", ".pq"})
 _PACKED = (".gz", ".zst")
 _MEDIA_TYPES = {
     ".csv": "text/csv",
@@ -17,6 +18,7 @@ _MEDIA_TYPES = {
     ".ndjson": "application/x-ndjson",
     ".jsonl": "application/x-ndjson",
     ".parquet": "application/x-ndjson",
+    ".pq": "application/x-ndjson",
 }
 OnDone = Callable[[int], None]
 """Told how much of the file is read, in the unit of `size_of`."""
@@ -38,12 +40,15 @@ def size_of(file: Path) -> int:
         raise NotFound("file_not_found", f"There is no file {file}.")
     if file.is_dir():
         raise Invalid("file_is_folder", f"{file} is a folder.")
-    return count_rows(file) if _suffix(file) == ".parquet" else file.stat().st_size
+    return count_rows(file) if _suffix(file) in _PARQUET else file.stat().st_size
 
 
-def read_file(file: Path, columns: list[str], on_done: OnDone) -> Iterator[bytes]:
-    """The file in pieces, packed as it is; of Parquet only ``columns``, a line of JSON for each row."""
-    return _read_parquet(file, columns, on_done) if _suffix(file) == ".parquet" else _read_bytes(file, on_done)
+def read_file(file: Path, columns: list[str], on_done: OnDone, warn: Warn) -> Iterator[bytes]:
+    """The file in pieces, packed as it is; of Parquet only ``columns``, a line of JSON for each row.
+
+    ``warn`` is told of values that lose digits.
+    """
+    return _read_parquet(file, columns, on_done, warn) if _suffix(file) in _PARQUET else _read_bytes(file, on_done)
 
 
 def _suffix(file: Path) -> str:
@@ -58,13 +63,13 @@ def _read_bytes(file: Path, on_done: OnDone) -> Iterator[bytes]:
             yield chunk
 
 
-def _read_parquet(file: Path, columns: list[str], on_done: OnDone) -> Iterator[bytes]:
+def _read_parquet(file: Path, columns: list[str], on_done: OnDone, warn: Warn) -> Iterator[bytes]:
     known = names_in(file)
     missing = [name for name in columns if name not in known]
     if missing:
         raise Invalid("column_missing", f"The file has no column {missing[0]}.")
     done = 0
-    for rows in read_batches(file, columns):
+    for rows in read_batches(file, columns, warn):
         yield "".join(_line(row, done + number) for number, row in enumerate(rows, start=1)).encode()
         done += len(rows)
         on_done(done)

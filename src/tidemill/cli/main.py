@@ -111,6 +111,13 @@ def _of_validation(error: ValidationError) -> TidemillError:
     return Invalid("option_invalid", "An option is not usable.", problems)
 
 
+def _of_file(error: OSError) -> TidemillError:
+    told = Unavailable("file_unusable", f"A file or the output cannot be used: {error.strerror or 'unknown error'}.")
+    for note in getattr(error, "__notes__", []):
+        told.add_note(note)
+    return told
+
+
 def _names_of_requests(kind: type[BaseModel]) -> set[str]:
     return {kind.__name__}.union(*map(_names_of_requests, kind.__subclasses__()))
 
@@ -130,7 +137,7 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         _forget(sys.stdout)
-        _end(Unavailable("file_unusable", f"A file or the output cannot be used: {error.strerror or 'unknown error'}."))
+        _end(_of_file(error))
 
 
 def _end(error: TidemillError) -> NoReturn:

@@ -1,15 +1,25 @@
 """Rows of Parquet files, for which the command line needs pyarrow, and nothing else does."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tidemill.kit.errors import Invalid, Unsupported
+from tidemill.kit.moments import moment_of_ticks
 from tidemill.reading.damage import decoding
 
+Warn = Callable[[str], None]
+NO_MOMENT = object()
+"""A time that no calendar of ours has; it cannot be sent."""
 _BATCH_ROWS = 5_000
+_DAY_SECONDS = 86_400
+_FLOAT_DIGITS = 15
+_ROUNDED = "Values of the column {name} have more digits than are kept: decimals are rounded, times to microseconds."
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def count_rows(path: Path) -> int:
@@ -27,21 +37,59 @@ def names_in(path: Path) -> list[str]:
     return names
 
 
-def read_batches(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Rows in batches, only the columns ``names``. Raises Invalid for a damaged file."""
+def read_batches(path: Path, names: Sequence[str], warn: Warn) -> Iterator[list[dict[str, Any]]]:
+    """Rows in batches, only the columns ``names``. A moment outside the years 1 to 9999 is `NO_MOMENT`.
+
+    ``warn`` is told once of each column whose values have more digits than are kept. Raises Invalid for a damaged file.
+    """
+    told: set[str] = set()
     with decoding("Parquet"), _open(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names), use_threads=False):
-            columns = [_values(column) for column in batch.columns]
+            columns = []
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                values, is_rounded = _values(column)
+                columns.append(values)
+                if is_rounded and name not in told:
+                    warn(_ROUNDED.format(name=name))
+                    told.add(name)
             yield [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
-def _values(column: Any) -> list[Any]:
-    """Times of nanoseconds as microseconds, which is what Python knows; further digits are cut off."""
+def _values(column: Any) -> tuple[list[Any], bool]:
+    """Values of Python, and whether digits are lost."""
     arrow = _optional("pyarrow")
-    if arrow.types.is_timestamp(column.type) and column.type.unit == "ns":
-        column = column.cast(arrow.timestamp("us", column.type.tz), safe=False)
+    kind = column.type
+    if arrow.types.is_date32(kind):
+        return _moments(column.cast(arrow.int32()), (_DAY_SECONDS, 1), datetime.date)
+    if arrow.types.is_date64(kind):
+        return _moments(column.cast(arrow.int64()), (1, _TICKS["ms"]), datetime.date)
+    if arrow.types.is_timestamp(kind):
+        written = _as_it_is if kind.tz is not None else _without_zone
+        return _moments(column.cast(arrow.int64()), (1, _TICKS[kind.unit]), written)
     values: list[Any] = column.to_pylist()
-    return values
+    is_rounded = arrow.types.is_decimal(kind) and kind.scale > 0 and any(map(_has_more_digits, values))
+    return values, is_rounded
+
+
+def _has_more_digits(value: Decimal | None) -> bool:
+    """Than a float surely keeps."""
+    return value is not None and len(value.as_tuple().digits) > _FLOAT_DIGITS
+
+
+def _moments(ticks: Any, scale: tuple[int, int], written: Callable[[datetime], date]) -> tuple[list[Any], bool]:
+    """``scale``: seconds of a tick, as numerator and denominator."""
+    seconds, per_second = scale
+    found = [None if tick is None else moment_of_ticks(seconds * tick, per_second) for tick in ticks.to_pylist()]
+    moments = [None if one is None else NO_MOMENT if one[0] is None else written(one[0]) for one in found]
+    return moments, any(one is not None and one[1] for one in found)
+
+
+def _as_it_is(moment: datetime) -> datetime:
+    return moment
+
+
+def _without_zone(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=None)
 
 
 def _open(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +12,9 @@ from rich.table import Table
 
 from tidemill.cli.context import client, make_table, show, stderr
 from tidemill.cli.prediction_results import ResultFile, Row, flat
-from tidemill.cli.prediction_rows import RowFile, checked_rows
+from tidemill.cli.prediction_rows import RowBatch, RowFile, checked_rows
 from tidemill.client import Tidemill
-from tidemill.kit.errors import DeadlineExceeded, Invalid, Unavailable
+from tidemill.kit.errors import DeadlineExceeded, Invalid, TidemillError, Unavailable
 from tidemill.kit.signatures import columns_of
 from tidemill.schemas.predictions import PredictReply
 
@@ -46,7 +46,7 @@ def predict(
             _save(save, _predicted(tidemill, deployment, batches))
 
 
-def _batches(tidemill: Tidemill, deployment: str, file: Path, size: int) -> Iterator[list[Row]]:
+def _batches(tidemill: Tidemill, deployment: str, file: Path, size: int) -> Iterator[RowBatch]:
     version = tidemill.deployments.get(deployment).version
     if version is None:
         raise Unavailable("deployment_unresolved", "The deployment's reference means no model version now.")
@@ -54,10 +54,10 @@ def _batches(tidemill: Tidemill, deployment: str, file: Path, size: int) -> Iter
 
 
 def _warn(warning: str) -> None:
-    stderr().print(f"warning: {warning}", soft_wrap=True)
+    _tell(f"warning: {warning}")
 
 
-def _rows_of_json(text: str) -> list[Row]:
+def _rows_of_json(text: str) -> RowBatch:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError):
@@ -68,20 +68,24 @@ def _rows_of_json(text: str) -> list[Row]:
     return checked_rows(rows)
 
 
-def _predicted(tidemill: Tidemill, deployment: str, batches: Iterator[list[Row]]) -> Iterator[list[Row]]:
+def _predicted(tidemill: Tidemill, deployment: str, batches: Iterator[RowBatch]) -> Iterator[list[Row]]:
     with _bar() as bar:
         task = bar.add_task(f"Predicting with {deployment}", total=None)
-        for rows in batches:
-            reply = _patiently(tidemill, deployment, rows)
-            bar.update(task, advance=len(rows))
-            yield flat(reply, rows)
+        for batch in batches:
+            try:
+                reply = _patiently(tidemill, deployment, batch)
+            except TidemillError as error:
+                batch.tell_places(error)
+                raise
+            bar.update(task, advance=len(batch.rows))
+            yield flat(reply, batch.rows)
 
 
-def _patiently(tidemill: Tidemill, deployment: str, rows: Sequence[Row]) -> PredictReply:
+def _patiently(tidemill: Tidemill, deployment: str, batch: RowBatch) -> PredictReply:
     """Asks again while the model server is away or busy: what was not answered counts for nothing."""
     for attempt in range(_ATTEMPTS):
         try:
-            return tidemill.predict(deployment, rows)
+            return tidemill.predict(deployment, batch.rows)
         except DeadlineExceeded:
             raise
         except Unavailable:
@@ -93,14 +97,18 @@ def _patiently(tidemill: Tidemill, deployment: str, rows: Sequence[Row]) -> Pred
 
 def _save(path: Path, batches: Iterator[list[Row]]) -> None:
     count = 0
-    with ResultFile(path) as out:
+    with ResultFile(path, _tell) as out:
         for rows in batches:
             out.write(rows)
             count += len(rows)
-    if not count:
-        raise Invalid("file_empty", "The file holds no rows.")
+        if not count:
+            raise Invalid("file_empty", "The file holds no rows.")
     summary = {"rows": count, "saved": str(path)}
     show(summary, lambda: [f"{count} predictions are in {path}."])
+
+
+def _tell(sentence: str) -> None:
+    stderr().print(sentence, soft_wrap=True)
 
 
 def _print(rows: list[Row]) -> None:

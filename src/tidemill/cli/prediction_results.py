@@ -2,15 +2,17 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from tidemill.kit.errors import Unsupported
+from tidemill.kit.errors import Conflict, Unsupported
 from tidemill.schemas.predictions import PredictReply, RowPrediction
 
 Row = dict[str, Any]
+_MOST_PARTS = 100
 
 
 def flat(reply: PredictReply, rows: Sequence[Row]) -> list[Row]:
@@ -33,27 +35,43 @@ def _beside(answer: RowPrediction, model: str, row: Row) -> Row:
 
 
 class ResultFile:
-    """A CSV or NDJSON file, told apart by its ending. It appears under its name only when it is complete."""
+    """A CSV or NDJSON file, told apart by its ending. It appears under its name only when it is complete.
 
-    def __init__(self, path: Path) -> None:
+    Until then it is a file beside it that ends in ``.part``, which stays if that never happens: it has the ids of what
+    was predicted. So what an earlier attempt left is never written over. ``tell`` is told where it is if the user ends
+    the command.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         if path.suffix.lower() not in (".csv", ".ndjson", ".jsonl"):
             raise Unsupported("file_type_unsupported", "Predictions are saved as .csv, .ndjson or .jsonl.")
         self._path = path
-        self._part = path.with_name(path.name + ".part")
-        self._stream = self._part.open("w", newline="", encoding="utf-8")
+        self._tell = tell
+        self._part, self._stream = _new_part(path)
         self._csv: csv.DictWriter[str] | None = None
+        self._is_empty = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._stream.close()
+        with suppress(*([OSError] if error is not None else [])):  # a full disk is told once
+            self._stream.close()
         if error is None:
             self._part.replace(self._path)
+        elif self._is_empty:
+            self._part.unlink(missing_ok=True)
         elif isinstance(error, Exception):
-            error.add_note(f"predictions made until then are in {self._part}")
+            error.add_note(self._told)
+        else:
+            self._tell(self._told)
+
+    @property
+    def _told(self) -> str:
+        return f"predictions made until then are in {self._part}"
 
     def write(self, rows: Sequence[Row]) -> None:
+        self._is_empty = False
         if self._path.suffix.lower() != ".csv":
             self._stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
@@ -65,6 +83,20 @@ class ResultFile:
             self._csv = csv.DictWriter(self._stream, list(rows[0]), restval="", extrasaction="ignore")
             self._csv.writeheader()
         self._csv.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _new_part(path: Path) -> tuple[Path, IO[str]]:
+    """A file that was not there before. Raises Conflict where a hundred are."""
+    for number in range(1, _MOST_PARTS + 1):
+        part = path.with_name(f"{path.name}.part" if number == 1 else f"{path.name}.{number}.part")
+        try:
+            return part, part.open("x", newline="", encoding="utf-8")
+        except FileExistsError:
+            continue
+    raise Conflict(
+        "parts_too_many",
+        f"{path.name}.part and {_MOST_PARTS - 1} more hold predictions of attempts that failed; move them away.",
+    )
 
 
 def _cell(value: Any) -> Any:

@@ -4,14 +4,15 @@ CSV has no types and the server turns no text into a number, so it is done here,
 named by its line.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tidemill.cli.json_values import NO_JSON, json_value
 from tidemill.cli.parquet_rows import names_in, read_batches
-from tidemill.kit.errors import Invalid, NotFound, Problem, Unsupported
+from tidemill.kit.errors import Invalid, NotFound, Problem, TidemillError, Unsupported
 from tidemill.kit.signatures import INVALID, Column, value_of_text
 from tidemill.reading.json_lines import RepeatedMember, object_of
 from tidemill.reading.opened import OpenedText, open_text
@@ -19,6 +20,9 @@ from tidemill.reading.records import DelimitedText, Record, lines_of
 from tidemill.schemas.datasets import IngestOptions
 
 Row = dict[str, Any]
+_Placed = tuple[str, Row]
+"""A row and where it stands in its file, such as ``line 3``."""
+_IN_REQUEST = re.compile(r"/inputs/(\d+)(?:/([^/]*).*)?", re.DOTALL)
 _MAX_PROBLEMS = 20
 _BATCH_BYTES = 8 * 2**20
 _CELL_BYTES = 24
@@ -28,6 +32,29 @@ _DELIMITED = frozenset({".csv", ".tsv", ".txt"})
 _NDJSON = frozenset({".ndjson", ".jsonl"})
 _PARQUET = frozenset({".parquet", ".pq"})
 _PACKED = (".gz", ".zst")
+
+
+@dataclass
+class RowBatch:
+    """Rows of one request, and where each of them stands in its file."""
+
+    rows: list[Row] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+    def tell_places(self, error: TidemillError) -> None:
+        """The places of an error about the request become those of the file: a request knows only its own rows."""
+        error.problems = tuple(
+            replace(problem, pointer=self._in_file(problem.pointer, problem.code)) for problem in error.problems
+        )
+
+    def _in_file(self, pointer: str, code: str) -> str:
+        found = _IN_REQUEST.fullmatch(pointer)
+        if found is None or int(found[1]) >= len(self.places):
+            return pointer
+        column = "" if found[2] is None else f"column {found[2].replace('~1', '/').replace('~0', '~')}"
+        if code == "column_missing":
+            return column
+        return ", ".join(filter(None, (self.places[int(found[1])], column)))
 
 
 @dataclass(frozen=True)
@@ -41,29 +68,29 @@ class RowFile:
     columns: Sequence[Column]
     warn: Callable[[str], None] = lambda _: None
 
-    def batches(self, size: int) -> Iterator[list[Row]]:
+    def batches(self, size: int) -> Iterator[RowBatch]:
         """At most ``size`` rows each, and fewer where they are long: a request has a limit.
 
         Raises Invalid naming up to 20 cells of a batch that do not fit, before any row of it is sent."""
-        batch: list[Row] = []
-        batch_bytes = 0
-        for row in self._rows():
+        batch, batch_bytes = RowBatch(), 0
+        for place, row in self._rows():
             row_bytes = sum(len(value) if isinstance(value, str) else _CELL_BYTES for value in row.values())
-            if batch and (len(batch) == size or batch_bytes + row_bytes > _BATCH_BYTES):
+            if batch.rows and (len(batch.rows) == size or batch_bytes + row_bytes > _BATCH_BYTES):
                 yield batch
-                batch, batch_bytes = [], 0
-            batch.append(row)
+                batch, batch_bytes = RowBatch(), 0
+            batch.rows.append(row)
+            batch.places.append(place)
             batch_bytes += row_bytes
-        if batch:
+        if batch.rows:
             yield batch
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[_Placed]:
         name = self.path.name.lower()
         suffix = Path(next((name.removesuffix(end) for end in _PACKED if name.endswith(end)), name)).suffix
         if not self.path.is_file():
             raise NotFound("file_not_found", f"There is no file {self.path}.")
         if suffix in _PARQUET:
-            return _parquet_rows(self.path, self.columns)
+            return _parquet_rows(self.path, self.columns, self.warn)
         if suffix not in _DELIMITED | _NDJSON:
             raise Unsupported(
                 "file_type_unsupported",
@@ -84,7 +111,7 @@ class _Faults:
     def add(self, place: str, code: str, detail: str) -> None:
         self.problems.append(Problem(place, code, detail))
 
-    def rows_without(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def rows_without(self, rows: Iterator[_Placed]) -> Iterator[_Placed]:
         """``rows`` until one of them has a fault; then the rest is only looked at, and Invalid raised."""
         for row in rows:
             if not self.problems:
@@ -96,12 +123,14 @@ class _Faults:
             raise Invalid("cells_invalid", detail, self.problems[:_MAX_PROBLEMS])
 
 
-def _csv_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[Row]:
+def _csv_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[_Placed]:
     found = DelimitedText(text, IngestOptions(), [column.name for column in columns])
     _check_names(found.names, columns)
     faults = _Faults()
     places = [(found.names.index(column.name), column) for column in columns if column.name in found.names]
-    return faults.rows_without(_row(found, record, places, faults) for record in found.records())
+    return faults.rows_without(
+        (f"line {record.line}", _row(found, record, places, faults)) for record in found.records()
+    )
 
 
 def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
@@ -125,12 +154,11 @@ def _row(text: DelimitedText, record: Record, places: Sequence[tuple[int, Column
     return row
 
 
-def _ndjson_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[Row]:
+def _ndjson_rows(text: OpenedText, columns: Sequence[Column]) -> Iterator[_Placed]:
     faults = _Faults()
     lines = ((number, line) for number, line in enumerate(lines_of(text.chunks()), start=1) if line.strip())
-    return faults.rows_without(
-        _sendable(_object(line, number), columns, f"line {number}", faults) for number, line in lines
-    )
+    objects = ((f"line {number}", _object(line, number)) for number, line in lines)
+    return faults.rows_without((place, _sendable(row, columns, place, faults)) for place, row in objects)
 
 
 def _object(line: str, number: int) -> Row:
@@ -147,14 +175,16 @@ def _object(line: str, number: int) -> Row:
     return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Sequence[Column], warn: Callable[[str], None]) -> Iterator[_Placed]:
     known = names_in(path)
     wanted = [column.name for column in columns if column.name in known]
-    rows = (row for batch in read_batches(path, wanted) for row in batch)
+    rows = _numbered(row for batch in read_batches(path, wanted, warn) for row in batch)
     faults = _Faults()
-    return faults.rows_without(
-        _sendable(row, columns, f"row {number}", faults) for number, row in enumerate(rows, start=1)
-    )
+    return faults.rows_without((place, _sendable(row, columns, place, faults)) for place, row in rows)
+
+
+def _numbered(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 
 def _sendable(row: Mapping[str, Any], columns: Sequence[Column], place: str, faults: _Faults) -> Row:
@@ -170,11 +200,10 @@ def _sendable(row: Mapping[str, Any], columns: Sequence[Column], place: str, fau
     return found
 
 
-def checked_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+def checked_rows(rows: Sequence[Mapping[str, Any]]) -> RowBatch:
     """Rows of an argument, as JSON can carry them. Raises Invalid naming rows, from 1, and columns."""
     columns = {name: Column(name, "", required=False) for row in rows for name in row}
     faults = _Faults()
-    found = (
-        _sendable(row, list(columns.values()), f"row {number}", faults) for number, row in enumerate(rows, start=1)
-    )
-    return list(faults.rows_without(found))
+    found = ((place, _sendable(row, list(columns.values()), place, faults)) for place, row in _numbered(rows))
+    placed = list(faults.rows_without(found))
+    return RowBatch([row for _, row in placed], [place for place, _ in placed])

@@ -60,15 +60,18 @@ class JobBar:
         self._bars.stop()
 
     def show(self, event: JobEvent) -> None:
+        if event.progress is not None:
+            self._advance(event.progress)
+            return
         if self._error_is_told and event.state is not None and self._is_error_of(event.state):
             self._held = None
         self._say_held()
-        if event.progress is not None:
-            self._advance(event.progress)
-        elif event.state is not None:
+        if event.state is not None:
             self._change(event.state)
         elif event.line is not None and event.line.level in {"warning", "error"}:
-            self._held = event.line  # until it is known whether it is the job's error
+            self._held = event.line
+            if event.line.level == "warning":
+                self._say_held()  # an error may be the job's own, which is known when its state comes
 
     def _is_error_of(self, job: Job) -> bool:
         held, error = self._held, job.error if job.status == "failed" else None

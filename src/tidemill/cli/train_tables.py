@@ -6,9 +6,11 @@ from typing import Any
 from rich.table import Table
 
 from tidemill.cli.context import interval_text, make_table
+from tidemill.cli.progress import count_text, note_text
 from tidemill.schemas.experiments import Leaderboard, MetricValue, TrainingRun, TrainingRunDetail, TrainingStarted
 
 _MAX_WARNINGS = 20
+_MAX_PLACES = 100
 
 
 def started_text(started: TrainingStarted) -> str:
@@ -19,6 +21,7 @@ def run_parts(run: TrainingRunDetail) -> Iterator[Table | str]:
     """What a run found: candidates, metrics, warnings; or where it stands."""
     yield f"{run.id}  {run.name}  {run.status}  on {run.dataset} version {run.dataset_version}"
     if run.report is None:
+        yield from _standing(run)
         return
     report = run.report
     split = report["split"]
@@ -31,6 +34,21 @@ def run_parts(run: TrainingRunDetail) -> Iterator[Table | str]:
         yield make_table("Notes", "", "", rows=rows)
     if run.model_version is not None:
         yield f"Registered as {run.name}:{run.model_version}"
+
+
+def _standing(run: TrainingRunDetail) -> Iterator[str]:
+    """Why there is no report."""
+    if run.error is not None:
+        yield f"{'failed' if run.status == 'failed' else 'waits'}: {run.error.detail} ({run.error.code})"
+        places = (one.pointer if one.detail == run.error.detail else f"{one.pointer}: {one.detail}" for one in
+                  run.error.problems[:_MAX_PLACES])  # fmt: skip
+        yield from (f"  {place}" for place in places)
+        yield f"  tidemill job logs {run.job_id}"
+    elif run.status == "failed":
+        yield "Its job has been cleared away, and with it why it failed."
+    elif run.progress is not None:
+        note = note_text(run.progress)
+        yield " ".join(filter(None, (run.progress.stage, count_text(run.progress), note)))
 
 
 def runs_table(runs: Iterable[TrainingRun]) -> Table:

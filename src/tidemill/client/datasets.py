@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ class Datasets:
         self._transport.request("DELETE", f"{_address(name)}{suffix}")
 
     def _fetch(self, path: str, target: Path, sha256: str, on_bytes: OnBytes | None) -> Path:
-        part = target.with_name(target.name + ".part")
+        # Nobody else's: what lies beside the target may be what a broken `tidemill predict` left.
+        part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         try:
             with self._transport.stream("GET", path, read_timeout_seconds=_DOWNLOAD_TIMEOUT_SECONDS) as response:
                 received = _write(response, part, on_bytes)
@@ -179,7 +181,7 @@ def _write(response: httpx.Response, path: Path, on_bytes: OnBytes | None) -> st
     """SHA-256 of what was received."""
     digest, done = hashlib.sha256(), 0
     size_bytes = int(response.headers.get("content-length", 0))
-    with path.open("wb") as out:
+    with path.open("xb") as out:
         for chunk in response.iter_bytes(_CHUNK_BYTES):
             out.write(chunk)
             digest.update(chunk)

@@ -3,7 +3,12 @@
 Offsets may lead out of the years that Python, SQL and people share, 1 to 9999; then there is no such moment.
 """
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS = 10**6
+_FINER = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
 
 
 def moment_of_text(text: str) -> datetime | None:
@@ -24,3 +29,20 @@ def in_utc(moment: datetime) -> datetime | None:
         return moment.astimezone(UTC)
     except OverflowError:
         return None
+
+
+def is_finer(text: str) -> bool:
+    """Whether a time that is written has digits beyond its microseconds, which Python would drop."""
+    return _FINER.search(text) is not None
+
+
+def moment_of_ticks(ticks: int, per_second: int) -> tuple[datetime | None, bool]:
+    """The moment that is so many ticks after 1970, in UTC, and whether it has digits beyond its microseconds.
+
+    These are dropped. None if it lies outside the years 1 to 9999.
+    """
+    microseconds, rest = divmod(abs(ticks) * _MICROSECONDS, per_second)
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds if ticks >= 0 else -microseconds), rest != 0
+    except OverflowError:
+        return None, False

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.kit.missing import MISSING_TEXTS
-from tidemill.kit.moments import moment_of_text
+from tidemill.kit.moments import is_finer, moment_of_text
 
 _INT_BITS = {"integer": 31, "long": 63}
 FLOAT_MAX = 3.4028234663852886e38
@@ -77,8 +77,11 @@ def number_fits(value: float, type_name: str) -> bool:
 
 
 def moment_of(text: str) -> datetime | None:
-    """The moment that an ISO 8601 text writes, in UTC without a zone, as models know times; None if it writes none."""
-    moment = moment_of_text(text)
+    """The moment that an ISO 8601 text writes, in UTC without a zone, as models know times; None if it writes none.
+
+    Nor does it if it is finer than microseconds: datasets take such a text for no time either.
+    """
+    moment = None if is_finer(text) else moment_of_text(text)
     return None if moment is None else moment.replace(tzinfo=None)
 
 

@@ -44,7 +44,7 @@ EXPECTED = {
     "float": "a number",
     "double": "a number",
     "string": "a text",
-    "datetime": "a time in ISO 8601 between 1678 and 2261, as a text",
+    "datetime": "a time in ISO 8601 between 1678 and 2261, to the microsecond at most, as a text",
     "binary": "bytes in base64, as a text",
 }
 

@@ -1,4 +1,4 @@
-"""One line of JSON lines, which is one row."""
+"""Objects of JSON whose members are there once: lines of rows, and whole bodies."""
 
 import json
 from typing import Any
@@ -17,6 +17,17 @@ def object_of(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def has_repeated_member(body: bytes) -> bool:
+    """Whether an object somewhere in ``body`` has two members of one name; False for what is no JSON."""
+    try:
+        json.loads(body, object_pairs_hook=_unrepeated, parse_int=str, parse_float=str)
+    except RepeatedMember:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:

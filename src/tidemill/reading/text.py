@@ -13,7 +13,7 @@ from typing import IO
 import charset_normalizer
 import zstandard
 
-from tidemill.kit.errors import Invalid, TooLarge, Unavailable, Unsupported
+from tidemill.kit.errors import Invalid, Problem, TooLarge, Unavailable, Unsupported
 from tidemill.reading.detect import Compression, Head, detect_compression, looks_like_utf16
 
 _CHUNK_BYTES = 2**20
@@ -199,10 +199,10 @@ def _detect_encoding(chunks: Chunks) -> tuple[str, bool]:
 def _first_bytes_not_utf8(chunks: Iterator[bytes]) -> bytes | None:
     """None if all of the file is UTF-8, else what surrounds the first bytes that are not."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
+    lines = _LineCount()
     for chunk in chunks:
-        _refuse_nul(chunk, line)
-        line += chunk.count(b"\n")
+        _refuse_nul(chunk, lines)
+        lines.pass_over(chunk)
         pending = decoder.getstate()[0]
         if chunk.isascii() and not pending:
             continue
@@ -252,37 +252,66 @@ def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> It
     Raises Invalid, by line, for NUL characters and for bytes that the encoding cannot hold.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, begun = 1, False
+    lines, begun = _LineCount(), False
     for chunk in itertools.chain(chunks, [b""]):
-        text = _decoded(decoder, chunk, line, encoding, guessed)
+        text = _decoded(decoder, chunk, lines, encoding, guessed)
         if text and not begun:
             text, begun = text.removeprefix(_BYTE_ORDER_MARK), True
-        _refuse_nul(text, line)
-        line += text.count("\n")
+        _refuse_nul(text, lines)
+        lines.pass_over(text)
         if text:
             yield text
 
 
-def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, encoding: str, guessed: bool) -> str:
+class _LineCount:
+    """Numbers lines as editors do: they end in LF, CRLF or CR."""
+
+    def __init__(self) -> None:
+        self._line = 1
+        self._ends_in_cr = False
+
+    def after(self, text: bytes | str) -> int:
+        """The line on which what follows ``text`` stands, if that comes next."""
+        if isinstance(text, bytes):
+            text = text.decode("latin-1")
+        pairs = text.count("\r\n") + (self._ends_in_cr and text.startswith("\n"))
+        return self._line + text.count("\n") + text.count("\r") - pairs
+
+    def pass_over(self, text: bytes | str) -> None:
+        if text:
+            self._line = self.after(text)
+            self._ends_in_cr = text[-1:] in ("\r", b"\r")
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, lines: _LineCount, encoding: str, guessed: bool) -> str:
     try:
         return decoder.decode(chunk, final=not chunk)
     except UnicodeError as error:  # UTF-16 without its mark is an error of another kind
-        if isinstance(error, UnicodeDecodeError):
-            line += error.object.count(b"\n", 0, error.start)
+        line = lines.after(_well_decoded(error) if isinstance(error, UnicodeDecodeError) else "")
         wrong = "neither UTF-8 nor the guessed" if guessed else "not"
         raise Invalid(
             "encoding_wrong",
             f"Line {line} is {wrong} {encoding}. Save it as UTF-8, or name its encoding, such as cp1252 or utf-16 "
             f"({_HOW_TO_NAME}).",
+            [Problem(f"line {line}", "encoding_wrong", f"Bytes here are {wrong} {encoding}.")],
         ) from None
 
 
-def _refuse_nul(chunk: bytes | str, first_line: int) -> None:
+def _well_decoded(error: UnicodeDecodeError) -> str:
+    """What of a piece could be decoded."""
+    try:
+        return error.object[: error.start].decode(error.encoding, "ignore")
+    except LookupError:  # codecs name themselves as they like
+        return error.object[: error.start].decode("latin-1")
+
+
+def _refuse_nul(chunk: bytes | str, lines: _LineCount) -> None:
     before, nul, _ = chunk.partition(b"\0") if isinstance(chunk, bytes) else chunk.partition("\0")
     if nul:
-        lines = before.count(b"\n") if isinstance(before, bytes) else before.count("\n")
-        line = first_line + lines
-        raise Invalid("nul_character", f"Line {line} holds a NUL character; the file is binary or damaged.")
+        line = lines.after(before)
+        problem = Problem(f"line {line}", "nul_character", "A NUL character stands here.")
+        detail = f"Line {line} holds a NUL character; the file is binary or damaged."
+        raise Invalid("nul_character", detail, [problem])
 
 
 def _of_disk(error: OSError) -> Exception:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 from tidemill.kit.metrics import ALL_METRICS
 from tidemill.kit.names import Name
 from tidemill.schemas.base import QueryParameters, Reply, RequestBody, document_texts
-from tidemill.schemas.jobs import JobProgress, JobState
+from tidemill.schemas.jobs import JobError, JobProgress, JobState
 from tidemill.schemas.page import PageQuery
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -124,6 +124,8 @@ class TrainingRunDetail(TrainingRun):
 
     progress: JobProgress | None
     """Where the job stands."""
+    error: JobError | None = None
+    """Why it failed, or why it waits for another attempt; absent too once the job has been cleared away."""
     report: dict[str, Any] | None
     """Task, split, leaderboard, metrics, warnings and the figures' data."""
     figures: list[FigureFile]

@@ -1,4 +1,7 @@
-"""Bodies of JSON are judged by their shape before anything parses them, which happens in the event loop."""
+"""Bodies of JSON are judged by their shape before anything parses them, which happens in the event loop.
+
+Two members of one name are refused here too: the parser behind takes the last and says nothing.
+"""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +9,9 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidemill.kit.errors import TidemillError
+from tidemill.kit.errors import Invalid, TidemillError
 from tidemill.kit.json_shape import ShapeLimits, check_shape
+from tidemill.reading.json_lines import has_repeated_member
 from tidemill.web.problems import problem_response
 from tidemill.web.request_memory import memory_of
 
@@ -35,6 +39,8 @@ class JsonBodyMiddleware:
         try:
             body = await request.body()
             memory_of(request).take(check_shape(body, LIMITS))
+            if has_repeated_member(body):
+                raise Invalid("member_repeated", "An object of the body has two members of the same name.")
         except TidemillError as error:
             await problem_response(error, request)(scope, receive, send)
             return

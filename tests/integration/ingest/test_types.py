@@ -135,6 +135,50 @@ def test_a_column_that_turns_out_otherwise_is_read_again_beside_declared_ones(in
         assert table_of(result).num_rows == 132_000
 
 
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("007", ""),
+        ("-0009223372036854775808", ""),
+        ("007.5", "type_mismatch"),
+        ("00.", "type_mismatch"),
+        ("0009223372036854775808", "integer_too_large"),
+        ("+99999999999999999999", "integer_too_large"),
+    ],
+)
+def test_leading_zeros_of_a_declared_integer_go_and_nothing_else(ingest: Ingest, value: str, code: str) -> None:
+    text, declared = column(["5", value]), {"x": "integer"}
+    if code:
+        found = ingest.refused(text, types=declared).problems
+        assert [(problem.pointer, problem.code) for problem in found] == [("row 3, column x", code)]
+    else:
+        assert table_of(ingest(text, types=declared)).column("x").to_pylist() == [5, int(value)]
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    [
+        ("0.12345678901234567890123", True),
+        ("-1234567890.123456789e-05", True),
+        ("123456789012345678.5", True),
+        ("9007199254740993", True),
+        ("1e-400", True),
+        ("9007199254740992", False),
+        ("100000000000000000000", False),
+        ("0.30000000000000004", False),
+        ("-2.2250738585072014e-308", False),
+        ("1.5000000000000000000000", False),
+        ("0.0000000000000000000001", False),
+        ("0e-400", False),
+    ],
+)
+def test_digits_that_a_number_loses_are_told(ingest: Ingest, value: str, rounded: bool) -> None:
+    for text in (column(["5.5", value]), column(["5.5", f" {value}"]), f'[{{"a": 1, "x": {value}}}]'):
+        result = ingest(text, types={"x": "float"})
+        assert table_of(result).column("x").to_pylist()[-1] == float(value)
+        assert any("rounded" in warning for warning in result["warnings"]) is rounded
+
+
 def test_hexadecimal_numbers_are_no_numbers_wherever_they_stand(ingest: Ingest) -> None:
     rows = [str(number) for number in range(120_000)] + ["0x10"]
     assert ingest.places(column(rows)) == ["row 120002, column x"]

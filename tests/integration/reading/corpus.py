@@ -106,8 +106,17 @@ DAMAGES: dict[str, Text] = {
     "name twice but for blanks": Text(PLAIN.replace("note", " truth").encode(), code="column_name_duplicate"),
     "empty name": Text(PLAIN.replace("note", "").encode(), code="column_name_empty"),
     "nul": Text(PLAIN.replace("y", "\0").encode(), code="nul_character", line=3),
+    "nul after CR": Text(PLAIN.replace("y", "\0").replace("\n", "\r").encode(), code="nul_character", line=3),
+    "nul after CRLF and far": Text(
+        (HEADER + f"{IDS[0]},a,x\n" * 40_000 + f"{IDS[1]},b,\0\n").replace("\n", "\r\n").encode(),
+        code="nul_character",
+        line=40_002,
+    ),
     "bytes that fit no guess": Text(
         PLAIN.replace("y", "\udc81").encode("ascii", "surrogateescape"), code="encoding_wrong", line=3
+    ),
+    "half a pair in utf-16 after CR": Text(
+        PLAIN.replace("\n", "\r").encode("utf-16-le").replace(b"y\0", b"\0\xd8"), code="encoding_wrong", line=3
     ),
     "gzip cut short": Text(gzip.compress(PLAIN.encode(), mtime=0)[:-12], code="file_damaged"),
     "zstd cut short": Text(zstandard.compress(PLAIN.encode())[:-4], code="file_damaged"),

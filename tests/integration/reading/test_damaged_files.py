@@ -59,7 +59,7 @@ def command(ending: str) -> Reading:
             file.write(content)
             file.flush()
             for batch in RowFile(Path(file.name), SIGNATURE).batches(100):
-                json.dumps(batch, allow_nan=False, ensure_ascii=False).encode()
+                json.dumps(batch.rows, allow_nan=False, ensure_ascii=False).encode()
 
     return read
 

@@ -30,7 +30,7 @@ def command(content: bytes, folder: Path) -> list[Cells]:
     """`tidemill predict FILE`."""
     file = folder / "rows.csv"
     file.write_bytes(content)
-    return [(row["truth"], row["note"]) for batch in RowFile(file, COLUMNS).batches(2) for row in batch]
+    return [(row["truth"], row["note"]) for batch in RowFile(file, COLUMNS).batches(2) for row in batch.rows]
 
 
 def invocations(content: bytes, _folder: Path) -> list[Cells]:

@@ -53,6 +53,7 @@ def test_the_error_that_a_command_ends_with_is_said_once(
     state = Job.model_construct(status=status, attempt=1, cancel_requested_at=None, error=error)
     with JobBar("Reading", error_is_told=error_is_told) as bar:
         bar.show(JobEvent(line=line))
+        bar.show(JobEvent(progress=JobProgress(stage="preparing")))
         bar.show(JobEvent(state=state))
     assert ("error: The file is empty. (file_empty)" in screen.getvalue()) is said
 

@@ -61,7 +61,9 @@ async def get(run_id: str, sessions: SessionsDep, store: StoreDep, _principal: R
     async with transaction(sessions) as session:
         run, job = await service.get_run(session, run_id)
     report = json.loads(await store.get(run.report_key)) if run.report_key else None
-    extra = {"progress": job.progress if job is not None else None, "report": report, "figures": run.figures or []}
+    extra = {"report": report, "figures": run.figures or []}
+    if job is not None:
+        extra |= {"progress": job.progress, "error": job.error}
     return TrainingRunDetail.model_validate(_fields(run, job) | extra)
 
 

@@ -115,7 +115,9 @@ async def _invoke(request: Request, serving: Serving, caller: Caller, name: str)
         table, params = await _read(request, body, served, serving.data_plane.max_rows)
         query = PredictionQuery(name, table, params, asker(caller), memory_of(request), request_key(request, body))
         rows = await serving.data_plane.predict(query)
-    warnings = {"warnings": list(table.warnings)} if isinstance(table, CsvTable) and table.warnings else {}
+    warnings = (
+        {"warnings": list(table.warnings)} if isinstance(table, CsvTable | ParquetTable) and table.warnings else {}
+    )
     return answer(rows.spec, reply_body(rows) | warnings)
 
 

@@ -8,7 +8,7 @@ dictionary until the length of every row is known.
 import base64
 import math
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidemill.kit.errors import Invalid, TooLarge, Unsupported
+from tidemill.kit.moments import moment_of_ticks
 from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, TAIL_BYTES, Page, check_footer, check_schema, read_pages
 from tidemill.kit.signatures import Column
 from tidemill.kit.thrift_compact import Damaged
@@ -28,8 +29,19 @@ _FOOTER_GROWTH = 16
 """How much larger a footer is once it is read."""
 _MOST_PAGES = 20_000
 _VALUE_BYTES = 64
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY_SECONDS = 86_400
+_FLOAT_DIGITS = 15
+_ROUNDED = "Values of the column {name} have more digits than are kept: decimals were rounded, times to microseconds."
 _TEXT_COPIES = 5
 """Of a page of texts: unpacked, told apart, gathered, as an array and as objects of Python."""
+
+
+class NoMoment:
+    """In place of a time outside the years 1 to 9999: no column accepts it."""
+
+
+_NO_MOMENT = NoMoment()
 
 
 class ParquetTable:
@@ -47,7 +59,9 @@ class ParquetTable:
                 names = _wanted(file, {column.name for column in signature})
                 table = _read(content, file, names, take) if names else pa.table({})
                 texts = {column.name for column in signature if column.type != "binary"}
-                self._columns = {name: _values(table.column(name), take, name in texts) for name in names}
+                reading = _Reading(take)
+                self._columns = {name: reading.values(name, table.column(name), name in texts) for name in names}
+                self.warnings = tuple(_ROUNDED.format(name=name) for name in reading.rounded)
         except Damaged:
             raise Invalid("parquet_invalid", "The body cannot be read as Parquet.") from None
         except OverflowError:
@@ -130,23 +144,62 @@ def _check_encodings(pages: list[Page], path: str) -> None:
         raise Unsupported("parquet_encoding_unsupported", detail)
 
 
-def _values(column: pa.ChunkedArray, take: Take, keeps_bytes: bool) -> list[Any]:
-    """``keeps_bytes``: no bytes are wanted, so that they stay what they are and are refused with their place."""
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us", kind.tz))  # raises where digits would be lost
-    if pa.types.is_nested(kind):
-        take(sum(2 * _flat_bytes(chunk) for chunk in column.chunks))
-        values: list[Any] = column.to_pylist()
-    elif pa.types.is_dictionary(kind):
-        values = [value for chunk in column.chunks for value in _shared(chunk, keeps_bytes)]
-        kind = kind.value_type
-    else:
-        values = column.to_pylist()
-    if pa.types.is_floating(kind):
-        return [None if value is None or math.isnan(value) else value for value in values]
-    is_written = pa.types.is_temporal(kind) or (pa.types.is_fixed_size_binary(kind) and not keeps_bytes)
-    return [_text(value) for value in values] if is_written else values
+class _Reading:
+    """Columns as values of JSON, and which of them lost digits.
+
+    ``keeps_bytes``: no bytes are wanted, so that they stay what they are and are refused with their place, as a
+    `NoMoment` is.
+    """
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self.rounded: dict[str, None] = {}
+
+    def values(self, name: str, column: pa.ChunkedArray, keeps_bytes: bool) -> list[Any]:
+        kind = column.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            return self._moments(name, column)
+        if pa.types.is_decimal(kind):
+            return self._decimals(name, column)
+        if pa.types.is_nested(kind):
+            self._take(sum(2 * _flat_bytes(chunk) for chunk in column.chunks))
+            values: list[Any] = column.to_pylist()
+        elif pa.types.is_dictionary(kind):
+            values = [value for chunk in column.chunks for value in _shared(chunk, keeps_bytes)]
+            kind = kind.value_type
+        else:
+            values = column.to_pylist()
+        if pa.types.is_floating(kind):
+            return [None if value is None or math.isnan(value) else value for value in values]
+        is_written = pa.types.is_temporal(kind) or (pa.types.is_fixed_size_binary(kind) and not keeps_bytes)
+        return [_text(value) for value in values] if is_written else values
+
+    def _moments(self, name: str, column: pa.ChunkedArray) -> list[Any]:
+        """As datasets read them: in UTC if they have a zone, and to the microsecond."""
+        kind = column.type
+        is_date, has_zone = pa.types.is_date(kind), pa.types.is_timestamp(kind) and kind.tz is not None
+        factor, per_second = (_DAY_SECONDS, 1) if pa.types.is_date32(kind) else (1, _TICKS[getattr(kind, "unit", "ms")])
+        values: list[Any] = []
+        for ticks in column.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64()).to_pylist():
+            moment, is_finer = (None, False) if ticks is None else moment_of_ticks(factor * ticks, per_second)
+            if is_finer or (moment is not None and is_date and moment.time() != time()):
+                self.rounded[name] = None
+            written = _NO_MOMENT if moment is None else _written(moment, is_date, has_zone)
+            values.append(None if ticks is None else written)
+        return values
+
+    def _decimals(self, name: str, column: pa.ChunkedArray) -> list[Any]:
+        """As datasets read them: whole ones as integers, others as the nearest floats."""
+        is_whole, values = column.type.scale <= 0, column.to_pylist()
+        if not is_whole and any(value is not None and len(value.as_tuple().digits) > _FLOAT_DIGITS for value in values):
+            self.rounded[name] = None
+        return [None if value is None else int(value) if is_whole else float(value) for value in values]
+
+
+def _written(moment: datetime, is_date: bool, has_zone: bool) -> str:
+    if is_date:
+        return moment.date().isoformat()
+    return (moment if has_zone else moment.replace(tzinfo=None)).isoformat()
 
 
 def _shared(chunk: pa.DictionaryArray, keeps_bytes: bool) -> list[Any]:

@@ -58,6 +58,7 @@ class _TypedSource:
         with _readable(self.format):
             schema = self._schema()
             names = schema.names
+            _look_at_zones(schema)
         if len(schema) > MAX_COLUMNS:
             raise TooLarge("too_many_columns", f"The file has {len(schema)} columns; at most {MAX_COLUMNS} are read.")
         if not len(schema):
@@ -105,6 +106,13 @@ class _TypedSource:
 
     def _record_batches(self) -> Iterator[tuple[Any, float | None]]:
         raise NotImplementedError
+
+
+def _look_at_zones(schema: Any) -> None:
+    """The library decodes the names of columns and zones when they are asked for; those that are no text fail here."""
+    for kind in schema.types:
+        zone_of = kind.value_type if pa.types.is_dictionary(kind) else kind
+        _ = zone_of.tz if pa.types.is_timestamp(zone_of) else None
 
 
 def _grown(most_bytes: int) -> TooLarge:

@@ -104,5 +104,7 @@ def _row_problem(numbers: Mapping[int, int], index: int, name: str, kind: Kind, 
         return Problem(place, "zone_mismatch", f"The value {having} {'none' if kind is Kind.ZONED else 'one'}.")
     because = "by the contract" if plan.contract else "as declared" if plan.declared else "as nearly all of it"
     wanted = plan.type if plan.fixed else "a number"
-    detail = f"The value is {DESCRIPTIONS[kind]}; the column is {wanted} {because}."
+    beyond_floats = kind is Kind.BIG_INTEGER and plan.type == "float"
+    found = "an integer that no float holds exactly" if beyond_floats else DESCRIPTIONS[kind]
+    detail = f"The value is {found}; the column is {wanted} {because}."
     return Problem(place, _CODES.get(kind, "type_mismatch"), detail)

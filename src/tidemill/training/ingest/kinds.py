@@ -68,6 +68,19 @@ def _mark_big_integers(codes: Codes, texts: Any) -> None:
             codes[index] = Kind.BIG_INTEGER
 
 
+def mark_codes_that_are_no_integers(codes: Codes, numbers: Any) -> None:
+    """Numbers with leading zeros or a plus sign by what they are but for these: with decimals, or beyond 64 bits."""
+    coded = codes == Kind.CODE
+    if not coded.any():
+        return
+    lengths = _numpy(pc.binary_length(pc.utf8_ltrim(numbers, "+-0")).fill_null(0))
+    codes[coded & (lengths > 19)] = Kind.BIG_INTEGER
+    for index in np.flatnonzero((codes == Kind.CODE) & (lengths == 19)):
+        if not -(2**63) <= int(numbers[int(index)].as_py().partition(".")[0]) < 2**63:
+            codes[index] = Kind.BIG_INTEGER
+    codes[coded & _numpy(pc.match_substring(numbers, ".").fill_null(False))] = Kind.FLOAT
+
+
 def _mark_dates(codes: Codes, texts: Any) -> None:
     year_0 = _numpy(pc.starts_with(texts, "0000").fill_null(False))
     for kind, pattern, arrow_type in (

@@ -31,7 +31,7 @@ def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, 
         yield f"Column {name} {decision.warning}."
     if evidence.rounded:
         yield (
-            f"Column {name} holds {counted(evidence.rounded, 'value')} with more digits than are kept: decimals were "
+            f"Column {name} holds {counted(evidence.rounded, 'value')} with more digits than are kept: numbers were "
             "rounded to floats, times to microseconds, dates to days."
         )
     if plan.type == "string" and not plan.fixed:

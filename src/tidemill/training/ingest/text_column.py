@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from tidemill.reading.missing import missing_tokens
 from tidemill.schemas.datasets import ColumnType, IngestOptions
-from tidemill.training.ingest.kinds import classify, far
+from tidemill.training.ingest.digits import count_rounded
+from tidemill.training.ingest.kinds import classify, far, mark_codes_that_are_no_integers
 from tidemill.training.ingest.model import Codes, Evidence, Kind, Mask, Plan
+from tidemill.training.ingest.text_bytes import raw
 
 ARROW_TYPES: dict[ColumnType, Any] = {
     "boolean": pa.bool_(),
@@ -81,6 +82,8 @@ def read_texts(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: TextR
     except (NotAsExpected, pa.ArrowInvalid):
         return _read_closely(slice_, plan, evidence, reading)
     _count(evidence, values, kind, slice_.first_index)
+    if kind is Kind.FLOAT:
+        evidence.rounded += count_rounded(reading.numbers(slice_.texts), values)
     return values
 
 
@@ -151,7 +154,7 @@ def _starts(texts: Any) -> tuple[bool, bool]:
 
     On the raw bytes, many times quicker than a regular expression.
     """
-    starts, lengths, data = _raw(texts)
+    starts, lengths, data = raw(texts)
     if data.size < 2:
         return False, False
     last = data.size - 2
@@ -164,25 +167,20 @@ def _starts(texts: Any) -> tuple[bool, bool]:
     return bool((zero_then_digit | plus).any()), bool((zero & (second | np.uint8(32) == ord("x"))).any())
 
 
-def _raw(texts: Any) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
-    """Where each text starts, how long it is, and the bytes of all. A missing text has length 0."""
-    _, offset_buffer, data_buffer = texts.buffers()
-    offsets = np.frombuffer(offset_buffer, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer is not None else np.zeros(0, np.uint8)
-    return offsets[:-1], np.diff(offsets), data
-
-
 def _read_closely(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: TextReading) -> Any:
     """As above, value by value: blanks are cut off, missing tokens in quotes are missing, misfits are noted."""
     trimmed = pc.utf8_trim_whitespace(slice_.texts)
     numbers = reading.numbers(trimmed)
     codes = classify(trimmed, numbers, reading.tokens, slice_.quoted)
+    if plan.type == "integer" and plan.declared:
+        mark_codes_that_are_no_integers(codes, numbers)
     source = numbers if plan.type in ("integer", "float") else trimmed
     fitting = _fitting(plan)
     kept = pc.if_else(pa.array(np.isin(codes, fitting)), source, pa.scalar(None, pa.string()))
     values = _converted(kept, codes, plan)
     if plan.type == "float":
         values = _without_unfit_floats(values, codes, plan)
+        evidence.rounded += count_rounded(kept, values)
     noted = [kind for kind in Kind if kind not in fitting]
     evidence.add(codes, slice_.first_index, [*noted, *(ZONES if plan.type == "datetime" else ())])
     return values
@@ -221,7 +219,7 @@ def _without_unfit_floats(values: Any, codes: Codes, plan: Plan) -> Any:
 def _read_strings(slice_: TextSlice, plan: Plan, evidence: Evidence, reading: TextReading) -> Any:
     """Text stays as it is, blanks included; only the empty text is missing."""
     values = slice_.texts
-    _, lengths, _ = _raw(values)
+    _, lengths, _ = raw(values)
     evidence.longest_bytes = max(evidence.longest_bytes, int(lengths.max(initial=0)))
     if values.null_count < np.count_nonzero(lengths == 0):
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
@@ -241,7 +239,7 @@ def _codes_of_strings(values: Any, slice_: TextSlice, evidence: Evidence, readin
     codes = np.where(valid, Kind.TEXT, Kind.MISSING).astype(np.int8)
     chosen = valid
     if evidence.count(Kind.TEXT):
-        starts, _, data = _raw(values)
+        starts, _, data = raw(values)
         chosen = valid & _NUMBER_STARTS[data[np.minimum(starts, max(0, data.size - 1))]] if data.size else valid
     indices = np.flatnonzero(chosen)
     if indices.size:
