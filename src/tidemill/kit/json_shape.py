@@ -19,6 +19,7 @@ _BRACKETS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _CLOSING = (b"}", b"]")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _PIECE_BYTES = 2**20
+_ESCAPE_BYTES = 4
 _FEWEST_BEYOND_64_BITS = 20
 """Characters of an integer, its sign included."""
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789-" else ord(" ") for byte in range(256))
@@ -77,7 +78,9 @@ def text_bytes(body: bytes) -> int:
     """At most what the texts of ``body``, which is UTF-8, take in Python."""
     if body.isascii() and b"\\u" not in body:
         return len(body)
-    return len(body) * (3 if _ASTRAL.search(body) is None else 5)
+    pieces = range(0, len(body), _PIECE_BYTES)  # between which other threads run
+    is_astral = any(_ASTRAL.search(body, at, at + _PIECE_BYTES + _ESCAPE_BYTES) for at in pieces)
+    return len(body) * (5 if is_astral else 3)
 
 
 def _not_json() -> Malformed:

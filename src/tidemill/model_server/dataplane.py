@@ -1,6 +1,5 @@
 """The one path of every prediction, whatever transport asked: check, predict, record, answer."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from tidemill.kit.errors import Invalid, Problem, TidemillError, TooLarge
+from tidemill.model_server.background import Background
 from tidemill.model_server.idempotency import RequestKey
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel
@@ -30,7 +30,7 @@ from tidemill.web.request_memory import MemoryShare
 
 T = TypeVar("T")
 _CELLS_ON_THE_LOOP = 20_000
-"""Larger requests are checked and written out in a thread, so that others are answered meanwhile."""
+"""Larger requests are checked and written out in the background, so that others are answered meanwhile."""
 
 
 class Ledger(Protocol):
@@ -51,8 +51,11 @@ class PredictionQuery:
 
 
 class DataPlane:
-    def __init__(self, models: ModelTable, ledger: Ledger, metrics: ServingMetrics, max_rows: int) -> None:
+    def __init__(
+        self, models: ModelTable, ledger: Ledger, metrics: ServingMetrics, background: Background, max_rows: int
+    ) -> None:
         self._models = models
+        self.background = background
         self._ledger = ledger
         self._metrics = metrics
         self.max_rows = max_rows
@@ -83,16 +86,19 @@ class DataPlane:
             return rows
 
     async def _predict(self, served: ServedModel, query: PredictionQuery) -> PredictedRows:
-        params = checked_params(query.params, served.params)
-        cells = query.table.row_count * len(served.columns)
+        cells = query.table.row_count * len(served.columns) + len(query.params or ())
+        params = await self._run(cells, lambda: checked_params(query.params, served.params))
         query.memory.take(rows_bytes(query.table.row_count, served.columns, len(served.spec.classes or ())))
-        columns = await _run(cells, lambda: _checked(served, query))
+        columns = await self._run(cells, lambda: _checked(served, query))
         with child_span("model predict"):
             outputs = await served.runtime.predict(columns, params)
-        rows, lines = await _run(cells, lambda: _recorded(served, outputs, columns, query))
+        rows, lines = await self._run(cells, lambda: _recorded(served, outputs, columns, query))
         with child_span("ledger append"):
             await self._ledger.append(lines)
         return rows
+
+    async def _run(self, cells: int, work: Callable[[], T]) -> T:
+        return work() if cells <= _CELLS_ON_THE_LOOP else await self.background.run(work)
 
     def _check_size(self, row_count: int) -> None:
         if row_count == 0:
@@ -145,7 +151,3 @@ def _ids(served: ServedModel, answers: list[Any], query: PredictionQuery) -> tup
         return prediction_ids(len(answers))
     random_bytes = partial(key.randomness, query.asker.principal, served.spec, answers)
     return prediction_ids(len(answers), key.milliseconds, random_bytes)
-
-
-async def _run(cells: int, work: Callable[[], T]) -> T:
-    return work() if cells <= _CELLS_ON_THE_LOOP else await asyncio.to_thread(work)

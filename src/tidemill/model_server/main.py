@@ -21,6 +21,7 @@ from tidemill.kit.own_files import close_to_others
 from tidemill.kit.signatures import columns_of
 from tidemill.kit.tasks import end_tasks
 from tidemill.model_server.access import KeyRing
+from tidemill.model_server.background import Background
 from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.segments import SegmentFolder
@@ -72,7 +73,8 @@ class ModelServer:
         self.request_memory = RequestMemory(settings.request_memory_bytes)
         self._build_ledger()
         self._build_sync()
-        data_plane = DataPlane(self._models, self._writer, self._metrics, settings.max_rows)
+        self._background = Background()
+        data_plane = DataPlane(self._models, self._writer, self._metrics, self._background, settings.max_rows)
         self.serving = Serving(data_plane, self._models, self._keys)
 
     def _claim_state(self) -> None:
@@ -211,6 +213,7 @@ class ModelServer:
         await asyncio.to_thread(self._writer.close)
         await self._control_plane.close()
         self._threads.executor.shutdown(wait=False, cancel_futures=True)
+        self._background.close()
         self._state.close()
 
 

@@ -9,6 +9,14 @@ MISSING = object()
 """The cell of a row that does not mention the column."""
 
 
+class _Nested:
+    """Its own type, so that it fits no column."""
+
+
+NESTED = _Nested()
+"""Stands for a list or an object where none is taken, which was not kept."""
+
+
 class InputTable(Protocol):
     @property
     def row_count(self) -> int: ...

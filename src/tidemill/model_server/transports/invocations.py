@@ -1,6 +1,5 @@
 """MLflow's scoring protocol, for clients that know it: ``/invocations``, ``/ping``, ``/health``, ``/version``."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -12,7 +11,6 @@ from tidemill.kit.errors import Conflict, Invalid, NotFound, Problem, Unsupporte
 from tidemill.kit.names import NAME_PATTERN, Name
 from tidemill.kit.signatures import Column
 from tidemill.model_server.dataplane import PredictionQuery
-from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.models import ServedModel
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.tables import ColumnsTable, InputTable, RecordsTable, SplitTable
@@ -22,10 +20,11 @@ from tidemill.model_server.transports.server import (
     Caller,
     Serving,
     ServingDep,
-    answer,
+    answered,
     asker,
     media_type,
-    parsed_json,
+    read_json,
+    repeatable,
 )
 from tidemill.model_server.transports.sizes import csv_bytes
 from tidemill.schemas.predictions import InvocationsReply
@@ -112,13 +111,14 @@ async def version() -> PlainTextResponse:
 async def _invoke(request: Request, serving: Serving, caller: Caller, name: str) -> Response:
     body = await request.body()
     with serving.models.lease(name) as served:
-        table, params = await _read(request, body, served, serving.data_plane.max_rows)
-        query = PredictionQuery(name, table, params, asker(caller), memory_of(request), request_key(request, body))
+        table, params = await _read(request, body, serving, served)
+        key = await repeatable(request, body, serving)
+        query = PredictionQuery(name, table, params, asker(caller), memory_of(request), key)
         rows = await serving.data_plane.predict(query)
     warnings = (
         {"warnings": list(table.warnings)} if isinstance(table, CsvTable | ParquetTable) and table.warnings else {}
     )
-    return answer(rows.spec, reply_body(rows) | warnings)
+    return await answered(serving, rows, lambda rows: reply_body(rows) | warnings)
 
 
 def _csv_table(
@@ -130,16 +130,21 @@ def _csv_table(
 
 
 async def _read(
-    request: Request, body: bytes, served: ServedModel, max_rows: int
+    request: Request, body: bytes, serving: Serving, served: ServedModel
 ) -> tuple[InputTable, dict[str, Any] | None]:
-    """The rows and the params. Files are read in a thread, so that others are answered meanwhile."""
-    kind, memory = media_type(request), memory_of(request)
+    """The rows and the params. Files are read in the background, so that others are answered meanwhile."""
+    kind, take = media_type(request), memory_of(request).take
+    plane, columns = serving.data_plane, served.columns
     if kind == "text/csv":
         content_type = request.headers.get("content-type", "")
-        return await asyncio.to_thread(_csv_table, body, content_type, served.columns, max_rows, memory.take), None
+        return await plane.background.run(lambda: _csv_table(body, content_type, columns, plane.max_rows, take)), None
     if kind in _PARQUET:
-        return await asyncio.to_thread(ParquetTable, body, served.columns, max_rows, memory.take), None
-    return _table(_checked(request, body))
+        return await plane.background.run(lambda: ParquetTable(body, columns, plane.max_rows, take)), None
+    if kind not in ("application/json", ""):
+        raise Unsupported(
+            "media_type_unsupported", "Send application/json, text/csv or application/vnd.apache.parquet."
+        )
+    return await read_json(request, body, serving, served, lambda content: _table(_checked(content)))
 
 
 def reply_body(rows: PredictedRows) -> dict[str, Any]:
@@ -158,12 +163,7 @@ def _only_one(serving: Serving) -> str:
     return names[0]
 
 
-def _checked(request: Request, body: bytes) -> dict[str, Any]:
-    if media_type(request) not in ("application/json", ""):
-        raise Unsupported(
-            "media_type_unsupported", "Send application/json, text/csv or application/vnd.apache.parquet."
-        )
-    content = parsed_json(body, memory_of(request))
+def _checked(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Invalid("request_invalid", "The body is an object.")
     given = [name for name in _FORMATS if name in content]

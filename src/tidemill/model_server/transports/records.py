@@ -7,10 +7,17 @@ from fastapi import APIRouter, Request, Response
 from tidemill.kit.errors import Invalid, Problem, Unsupported
 from tidemill.kit.names import Name
 from tidemill.model_server.dataplane import PredictionQuery
-from tidemill.model_server.idempotency import request_key
 from tidemill.model_server.recording import PredictedRows
 from tidemill.model_server.tables import RecordsTable
-from tidemill.model_server.transports.server import Caller, ServingDep, answer, asker, media_type, parsed_json
+from tidemill.model_server.transports.server import (
+    Caller,
+    ServingDep,
+    answered,
+    asker,
+    media_type,
+    read_json,
+    repeatable,
+)
 from tidemill.schemas.predictions import PredictReply, PredictRequest
 from tidemill.web.request_memory import memory_of
 
@@ -32,12 +39,12 @@ async def predict(name: Name, request: Request, serving: ServingDep, caller: Cal
     if media_type(request) not in ("application/json", ""):
         raise Unsupported("media_type_unsupported", "Rows are sent as application/json.")
     content = await request.body()
-    memory = memory_of(request)
-    body = _members(parsed_json(content, memory))
-    table = RecordsTable(body["inputs"], "/inputs")
-    query = PredictionQuery(name, table, _params(body), asker(caller), memory, request_key(request, content))
-    rows = await serving.data_plane.predict(query)
-    return answer(rows.spec, reply_body(rows))
+    with serving.models.lease(name) as served:
+        table, params = await read_json(request, content, serving, served, _table)
+        key = await repeatable(request, content, serving)
+        query = PredictionQuery(name, table, params, asker(caller), memory_of(request), key)
+        rows = await serving.data_plane.predict(query)
+    return await answered(serving, rows, reply_body)
 
 
 def reply_body(rows: PredictedRows) -> dict[str, Any]:
@@ -50,6 +57,11 @@ def reply_body(rows: PredictedRows) -> dict[str, Any]:
             for prediction_id, output in zip(rows.prediction_ids, rows.outputs, strict=True)
         ],
     }
+
+
+def _table(parsed: Any) -> tuple[RecordsTable, dict[str, Any] | None]:
+    body = _members(parsed)
+    return RecordsTable(body["inputs"], "/inputs"), _params(body)
 
 
 def _members(body: Any) -> dict[str, Any]:

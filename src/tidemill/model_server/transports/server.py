@@ -1,8 +1,8 @@
 """What every transport needs of its process, and what all their answers share."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, Request, Response
@@ -10,17 +10,19 @@ from fastapi import Depends, Request, Response
 from tidemill.auth.access import RequiredScope
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.kit.errors import Malformed
-from tidemill.kit.json_shape import may_exceed_64_bits, text_bytes
 from tidemill.kit.logging import current_request_id
 from tidemill.model_server.access import KeyRing
 from tidemill.model_server.dataplane import DataPlane
-from tidemill.model_server.models import ModelTable
-from tidemill.model_server.recording import Asker
-from tidemill.model_server.transports.repeated import refuse_repeated
+from tidemill.model_server.idempotency import RequestKey, request_key
+from tidemill.model_server.models import ModelTable, ServedModel
+from tidemill.model_server.recording import Asker, PredictedRows
+from tidemill.model_server.transports.json_pieces import LARGE_BYTES, LargeJson, parse_piece
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
-from tidemill.web.request_memory import MemoryShare
+from tidemill.web.request_memory import MemoryShare, memory_of
+
+T = TypeVar("T")
+_ROWS_ON_THE_LOOP = 2_000
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,40 @@ def asker(principal: Principal) -> Asker:
 
 
 def parsed_json(body: bytes, memory: MemoryShare) -> Any:
-    """Raises Malformed with the place, never the content; Invalid for two members of one name in an object; TooLarge or
-    Unavailable where there is no memory for it."""
+    """A body that is parsed at once. Raises what `parse_piece` does, and what ``memory`` does where it has no room."""
     memory.take(json_bytes(body))
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Malformed("body_not_json", f"The body is not JSON (line {error.lineno}, column {error.colno}).") from None
-    refuse_repeated(body, found)
-    if not may_exceed_64_bits(body):
-        return found
-    del found  # in which integers of more than 64 bits have become floats
-    memory.take(text_bytes(body))
-    try:
-        return json.loads(body)
-    except RecursionError:
-        raise Malformed("body_not_json", "The body nests too deeply.") from None
+    return parse_piece(body, memory.take)
+
+
+async def repeatable(request: Request, body: bytes, serving: Serving) -> RequestKey | None:
+    """The key of a request that may be sent more than once, which is made of its whole body."""
+    if len(body) <= LARGE_BYTES:
+        return request_key(request, body)
+    return await serving.data_plane.background.run(lambda: request_key(request, body))
+
+
+async def read_json(
+    request: Request, body: bytes, serving: Serving, served: ServedModel, read: Callable[[Any], T]
+) -> T:
+    """What ``read`` makes of the parsed body. Large ones are parsed piece by piece in the background."""
+    memory = memory_of(request)
+    if len(body) <= LARGE_BYTES:
+        return read(parsed_json(body, memory))
+    columns, max_rows = served.columns, serving.data_plane.max_rows
+    return await serving.data_plane.background.run(
+        lambda: read(LargeJson(body, columns, max_rows, memory.take).content())
+    )
 
 
 def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def answered(serving: Serving, rows: PredictedRows, reply: Callable[[PredictedRows], Any]) -> Response:
+    """The answer to a prediction, written in the background where there are many rows."""
+    if len(rows.outputs) <= _ROWS_ON_THE_LOOP:
+        return answer(rows.spec, reply(rows))
+    return await serving.data_plane.background.run(lambda: answer(rows.spec, reply(rows)))
 
 
 def answer(spec: DeploymentSpec, body: Any) -> Response:
