@@ -1,13 +1,16 @@
 """The model server's folder on local disk, and writing that survives a crash."""
 
+import errno
 import fcntl
 import logging
 import os
 import re
+import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
-from tidemill.kit.errors import Conflict
+from tidemill.kit.errors import Conflict, Forbidden
 from tidemill.kit.ids import uuid7
 from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
 from tidemill.kit.own_files import own_folder
@@ -17,6 +20,8 @@ from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
 log = logging.getLogger(__name__)
 
 _SERVER_ID = re.compile(r"ms_[0-9a-f]{32}")
+_UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+_MODE = 0o700
 
 
 def sync_directory(folder: Path) -> None:
@@ -39,10 +44,46 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+class Preparation:
+    """Work that a start does on a folder, and that is made up for later where its disk cannot be written then.
+
+    A disk that is full or read-only must not keep a server from starting: it tells that it is not ready, and becomes it
+    with the disk. What was prepared once is not again: a folder that vanishes later is no new one, its disk is away.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        """Tries it. Raises whatever ``work`` does but OSError."""
+        self._work = work
+        self._lock = threading.Lock()
+        self.failure: OSError | None = None
+        """Why it is not done; None once it is."""
+        try:
+            work()
+        except OSError as error:
+            self.failure = error
+            log.error("A folder cannot be prepared", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
+
+    def ensure(self) -> None:
+        """Do what is not done yet. Raises OSError."""
+        with self._lock:
+            if self.failure is None:
+                return
+            try:
+                self._work()
+            except OSError as error:
+                self.failure = error
+                raise
+            except Forbidden as error:  # what came into its place meanwhile; an operator's affair, as a disk is
+                self.failure = OSError(errno.EACCES, error.detail)
+                raise self.failure from None
+            self.failure = None
+
+
 class StateDirectory:
     """Where everything of one model server lives. Raises Conflict while another process uses it.
 
     Whatever lies there in place of ours is moved to the quarantine: a damaged file must not keep a server from serving.
+    Nor must a disk that cannot be written: `prepared` makes up later for what a start could not do.
     """
 
     def __init__(self, root: Path) -> None:
@@ -56,8 +97,16 @@ class StateDirectory:
         self.serving_file = root / "serving.json"
         ensure_folder(root, Quarantine(root.parent))
         own_folder(root)
-        root.chmod(0o700)
-        self._lock = self._locked()
+        self._locks = _locked(root, self.quarantine)
+        try:
+            self.prepared = Preparation(self._prepare)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        if stat.S_IMODE(self.root.stat().st_mode) != _MODE:
+            self.root.chmod(_MODE)
         for folder in (self.bundles, self.models):
             ensure_folder(folder, self.quarantine)
             own_folder(folder)
@@ -99,7 +148,9 @@ class StateDirectory:
         return None
 
     def close(self) -> None:
-        self._lock.close()
+        for descriptor in self._locks:
+            os.close(descriptor)
+        self._locks = []
 
     def _remove_unfinished(self) -> None:
         """What a crash left of a file that was being written."""
@@ -109,14 +160,48 @@ class StateDirectory:
             else:
                 self.quarantine.take(part, "not_a_file")
 
-    def _locked(self) -> IO[str]:
-        path = self.root / "lock"
-        if (path.exists() or path.is_symlink()) and not is_plain(path):
-            self.quarantine.take(path, "not_a_file")
-        handle = path.open("a")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            raise Conflict("state_dir_in_use", "Another model server uses this state directory.") from None
-        return handle
+
+def _locked(root: Path, quarantine: Quarantine) -> list[int]:
+    """Descriptors that hold the lock. Raises Conflict if another process does.
+
+    The folder itself is locked too, where its file system can do that: on a disk that cannot be written there may be no
+    lock file, and none can be made.
+    """
+    held: list[int] = []
+    try:
+        held.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        _lock(held[-1], needed=False)
+        if (file := _opened_lock(root / "lock", quarantine)) is not None:
+            held.append(file)
+            _lock(file, needed=True)
+    except BaseException:
+        for descriptor in held:
+            os.close(descriptor)
+        raise
+    return held
+
+
+def _opened_lock(path: Path, quarantine: Quarantine) -> int | None:
+    """None if it is not there and cannot be made."""
+    if os.path.lexists(path) and not is_plain(path):
+        quarantine.take(path, "not_a_file")
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | flags)
+    except FileNotFoundError:
+        return None
+
+
+def _lock(descriptor: int, *, needed: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict("state_dir_in_use", "Another model server uses this state directory.") from None
+    except OSError:
+        if needed:
+            raise

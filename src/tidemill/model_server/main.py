@@ -133,7 +133,7 @@ class ModelServer:
         """What must hold before predictions can be answered."""
         return {
             "snapshot": _check(self._synchronizer.snapshot_known.is_set),
-            "models": _check(lambda: self._loader.is_settled),
+            "models": _check(lambda: self._loader.is_settled and not self._loader.waits_for_disk),
             "ledger": _check(lambda: self._writer.is_alive and not self._writer.is_full),
             "disk": self._disk_takes_rows,
         }

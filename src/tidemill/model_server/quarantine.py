@@ -37,7 +37,8 @@ class Quarantine:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
-        self._failed = 0
+        self._failed: set[Path] = set()
+        """What could not be moved, and lies where it was."""
         self._sizes: dict[str, int] = {}
 
     def take(self, path: Path, reason: str) -> None:
@@ -51,16 +52,18 @@ class Quarantine:
             path.rename(self.folder / name)
         except OSError as error:
             log.error("A damaged file cannot be moved aside", extra={**fields, "error_type": type(error).__name__})  # noqa: TRY400 - the kind says it
-            self._failed += 1
+            self._failed.add(path)
         else:
             log.error("A damaged file was moved to the quarantine", extra=fields)
+            self._failed.discard(path)
 
     def held(self) -> Held:
         """What lies here now, and what could not be moved."""
         paths = self.paths()
         known = self._sizes
         self._sizes = {path.name: known.get(path.name) or size_of(path) for path in paths}  # names are never reused
-        return Held(len(paths) + self._failed, sum(self._sizes.values()))
+        self._failed = {path for path in self._failed if os.path.lexists(path)}
+        return Held(len(paths) + len(self._failed), sum(self._sizes.values()))
 
     def paths(self) -> list[Path]:
         """Oldest first."""

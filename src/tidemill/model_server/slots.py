@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from tidemill.kit.errors import Conflict, Forbidden, TidemillError
-from tidemill.kit.own_files import own_folder
+from tidemill.kit.own_files import own_folder, told
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.shipper import Ship, Shipper
@@ -34,17 +34,25 @@ class Slots:
         own_folder(root)
 
     def claim(self) -> StateDirectory:
-        """A free slot, one with a ledger that waits if there is any. Raises Conflict if every slot is in use."""
-        paths = list(self._paths())
-        for path in sorted(paths, key=lambda path: not _has_segments(path)):
-            if (claimed := _claimed(path)) is not None:
-                return claimed
+        """A free slot, one with a ledger that waits if there is any.
+
+        One whose disk cannot be written is taken if there is no other. Raises Conflict if every slot is in use,
+        Unavailable if none can be used for the disk's sake.
+        """
+        paths = sorted(self._paths(), key=lambda path: not _has_segments(path))
+        failures: list[OSError] = []
+        for even_unprepared in (False, True):
+            for path in paths:
+                if (claimed := _claimed(path, failures, even_unprepared=even_unprepared)) is not None:
+                    return claimed
+        if failures:
+            raise told(failures[0])
         raise Conflict("state_slots_in_use", f"All {self._count} slots of the state directory are in use.")
 
     def abandoned(self) -> Generator[StateDirectory, None, None]:
         """Slots without a server whose ledgers wait, each claimed while it is looked at."""
         for path in self._paths():
-            if _has_segments(path) and (claimed := _claimed(path)) is not None:
+            if _has_segments(path) and (claimed := _claimed(path, [])) is not None:
                 try:
                     yield claimed
                 finally:
@@ -112,9 +120,14 @@ class _ClosedLedger:
         """Nobody is refused because of it."""
 
 
-def _claimed(path: Path) -> StateDirectory | None:
+def _claimed(path: Path, failures: list[OSError], *, even_unprepared: bool = False) -> StateDirectory | None:
+    """None for a slot that cannot be used; added to ``failures`` if that is its disk's fault."""
     try:
-        return StateDirectory(path)
+        state = StateDirectory(path)
+        if even_unprepared or state.prepared.failure is None:
+            return state
+        state.close()
+        raise state.prepared.failure
     except Conflict:
         return None
     except Forbidden as error:  # somebody else's folder: the other slots still serve
@@ -122,6 +135,7 @@ def _claimed(path: Path) -> StateDirectory | None:
         return None
     except OSError as error:  # of this slot alone, such as a disk that fails there
         log.error("A slot cannot be used", extra={"child": path.name, "reason": error.errno})  # noqa: TRY400 - the number says it
+        failures.append(error)
         return None
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidemill.kit.errors import Invalid, Problem, TidemillError
 from tidemill.kit.exit_codes import USAGE, exit_code_of
+from tidemill.kit.own_files import told
 from tidemill.settings.model import Settings
 from tidemill.settings.names import PREFIX, variable_name
 from tidemill.settings.weakness import refuse_weak_secrets
@@ -46,10 +47,14 @@ def settings_or_exit() -> Settings:
 
 @contextlib.contextmanager
 def told_or_exit(code: int | None = None) -> Iterator[None]:
-    """For a process's main: an error of the domain is told on stderr and ends the process, with its own exit code."""
+    """For a process's main: an error of the domain, or of a disk, is told on stderr and ends the process.
+
+    ``code``: the exit code, by default the error's own.
+    """
     try:
         yield
-    except TidemillError as error:
+    except (TidemillError, OSError) as raised:
+        error = told(raised) if isinstance(raised, OSError) else raised
         sys.stderr.write(f"{error.title}: {error.detail}\n")
         sys.stderr.writelines(f"  {problem.pointer}: {problem.detail}\n" for problem in error.problems)
         sys.exit(exit_code_of(error) if code is None else code)

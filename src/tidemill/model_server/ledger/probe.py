@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _PROBE_BYTES = 1 << 16
@@ -13,8 +14,11 @@ PROBE_NAME = "probe.part"
 
 
 class DiskProbe:
-    def __init__(self, folder: Path) -> None:
+    """``prepare`` raises OSError while the folder is not what it must be."""
+
+    def __init__(self, folder: Path, prepare: Callable[[], None]) -> None:
         self._folder = folder
+        self._prepare = prepare
         self._lock = threading.Lock()
         self._is_failing = False
         self._needed_bytes = 0
@@ -40,11 +44,18 @@ class DiskProbe:
                 return True
             if time.monotonic() - self._tried_at >= _EVERY_SECONDS:
                 self._tried_at = time.monotonic()
-                if self._has_space(self._needed_bytes) and self._try():
+                if self._is_prepared() and self._has_space(self._needed_bytes) and self._try():
                     self._settle()
                 else:
                     self._is_failing = True
             return not self._is_failing
+
+    def _is_prepared(self) -> bool:
+        try:
+            self._prepare()
+        except OSError:
+            return False
+        return True
 
     def _settle(self) -> None:
         self._is_failing, self._needed_bytes = False, 0

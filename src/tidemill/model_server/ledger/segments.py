@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tidemill.model_server.disk import sync_directory
+from tidemill.model_server.disk import Preparation, sync_directory
 from tidemill.model_server.ledger.marks import Mark, MarkFile, read_mark
 from tidemill.model_server.ledger.probe import PROBE_NAME
 from tidemill.model_server.ledger.set_aside import SetAside, tidy
@@ -22,18 +22,22 @@ _LARGEST_NUMBER = 10**_DIGITS - 1
 
 class SegmentFolder:
     """Segments by number, in order. Numbers only grow while segments wait, up to the last one, after which the first
-    that is free follows. What is not a segment goes aside."""
+    that is free follows. What is not a segment goes aside. Where the disk cannot be written at a start, `prepared`
+    makes up for it before the first segment is made."""
 
     def __init__(self, folder: Path, quarantine: Quarantine | None = None) -> None:
         self.folder = folder
         self.rejected = folder / "rejected"
         self.quarantine = quarantine or Quarantine(folder.parent)
-        for path in (folder, self.rejected):
-            ensure_folder(path, self.quarantine)
         self.set_aside = SetAside(self.rejected)
+        self.prepared = Preparation(self._prepare)
+
+    def _prepare(self) -> None:
+        for path in (self.folder, self.rejected):
+            ensure_folder(path, self.quarantine)
         self._tidy()
-        sync_directory(folder)
-        sync_directory(folder.parent)
+        sync_directory(self.folder)
+        sync_directory(self.folder.parent)
 
     def numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self._named(_SUFFIX) if is_plain(path))
@@ -50,6 +54,7 @@ class SegmentFolder:
 
     def create(self, number: int) -> tuple[int, MarkFile]:
         """A descriptor for appending to a new segment, and its mark; their names are safely on disk."""
+        self.prepared.ensure()
         if os.path.lexists(self.path(number)):
             raise FileExistsError(self.path(number).name)
         try:
@@ -67,7 +72,7 @@ class SegmentFolder:
             raise
 
     def _opened(self, number: int) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(self.path(number), flags, 0o600)
         try:
             sync_directory(self.folder)
@@ -75,6 +80,16 @@ class SegmentFolder:
             os.close(descriptor)
             raise
         return descriptor
+
+    def is_in_place(self, number: int, descriptor: int) -> bool:
+        """Whether a segment's path still leads to what is open: it was not deleted, renamed or covered by a mount."""
+        found, opened = _status(self.path(number)), os.fstat(descriptor)
+        return found is not None and (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+
+    def forget_mark(self, number: int) -> None:
+        """Of a segment that is gone, and whose rows are in another one."""
+        with contextlib.suppress(OSError):
+            self._mark_path(number).unlink(missing_ok=True)
 
     def mark(self, number: int) -> Mark | None:
         """How much of a segment was answered; None if that is not known."""
@@ -96,10 +111,13 @@ class SegmentFolder:
         paths = map(self.path, self.numbers() if numbers is None else numbers)
         return sum(status.st_size for path in paths if (status := _status(path)))
 
-    def count_missing(self) -> None:
-        """Count answered rows of segments that have vanished: a mark without its segment; none is made meanwhile."""
+    def count_missing(self, open_number: int | None = None) -> None:
+        """Count answered rows of segments that have vanished: a mark without its segment; none is made meanwhile.
+
+        Those of the open one can still be saved by whoever has it open.
+        """
         for path in self._named(_MARK_SUFFIX):
-            if not os.path.lexists(path.with_suffix(_SUFFIX)):
+            if int(path.stem) != open_number and not os.path.lexists(path.with_suffix(_SUFFIX)):
                 self._count_missing(path)
 
     def oldest_written_at(self) -> float | None:
@@ -140,6 +158,6 @@ def _written_at(paths: Iterable[Path]) -> Iterator[float]:
 
 def _status(path: Path) -> os.stat_result | None:
     try:
-        return path.stat()
-    except FileNotFoundError:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return None  # shipped this moment

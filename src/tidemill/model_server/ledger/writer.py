@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _MOST_REQUESTS_TOGETHER = 1024
 _MOST_QUEUED = 8192
 _CLOSE_TIMEOUT_SECONDS = 30
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,18 @@ class LedgerWriter:
         self._size = self._rows = 0
         self._closed_bytes = folder.size_bytes()
         self._aside_bytes = _aside_bytes(folder)
-        self._probe = DiskProbe(folder.folder)
+        self._unplaced = b""
+        self._probe = DiskProbe(folder.folder, folder.prepared.ensure)
+        if folder.prepared.failure is not None:
+            self._probe.failed(0)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
     @property
     def waiting_bytes(self) -> int:
-        """On disk and not shipped."""
-        return self._closed_bytes + self._size
+        """On disk and not shipped, and what is saved from a segment that vanished."""
+        return self._closed_bytes + self._size + len(self._unplaced)
 
     @property
     def is_full(self) -> bool:
@@ -90,7 +94,7 @@ class LedgerWriter:
     def count_aside(self) -> None:
         """Count again what is set aside or gone; whoever puts something there, or may have cleared it, calls this."""
         with self._lock:
-            self._folder.count_missing()
+            self._folder.count_missing(self._number if self._descriptor is not None else None)
         self._aside_bytes = _aside_bytes(self._folder)
 
     def is_writable(self) -> bool:
@@ -155,6 +159,7 @@ class LedgerWriter:
             rotations = [item for item in batch if isinstance(item, _Rotate)]
             if rotations or stopping or self._size >= self._limits.segment_bytes:
                 self._close_segment()
+            self._place()
             for item in rotations:
                 _settle(item.done)
 
@@ -173,9 +178,7 @@ class LedgerWriter:
         try:
             self._write(content)
         except OSError as error:
-            log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})  # noqa: TRY400 - the number says it all
-            self._probe.failed(len(content))
-            self._abandon()
+            self._fail(error, len(content))
             failure = Unavailable("ledger_unavailable", "The ledger cannot be written; no prediction is answered.")
             for item in rows:
                 _settle(item.written, failure)
@@ -193,12 +196,48 @@ class LedgerWriter:
             view = view[os.write(self._descriptor, view) :]
         if self._limits.sync:
             os.fdatasync(self._descriptor)
-        if os.fstat(self._descriptor).st_nlink == 0:
-            raise OSError(errno.ESTALE, "The open segment was deleted.")  # what is written there is lost with it
+        if not self._folder.is_in_place(self._number, self._descriptor):
+            raise OSError(errno.ESTALE, "The open segment is gone.")  # what is written there is never shipped
         self._size += len(content)
         self._rows += content.count(b"\n")
         assert self._mark is not None
         self._mark.write(Mark(self._size, self._rows))
+
+    def _fail(self, error: OSError, size_bytes: int) -> None:
+        log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})
+        self._probe.failed(size_bytes)
+        self._abandon()
+
+    def _save_vanished(self) -> None:
+        """Take what was answered out of the open segment if its name no longer leads to it, while it is still open.
+
+        Whoever deleted or renamed it, or put another disk over it, took rows from the ledger that callers rely on.
+        """
+        if self._descriptor is None or self._size == 0:
+            return
+        try:
+            if self._folder.is_in_place(self._number, self._descriptor):
+                return
+            found = _read(self._descriptor, self._size)
+        except OSError as error:
+            log.error("A segment that vanished cannot be read", extra={"reason": error.errno, "rows": self._rows})  # noqa: TRY400 - the number says it
+            return
+        log.error("The open segment vanished; its rows are written anew", extra={"rows": self._rows})
+        self._unplaced += found
+        self._folder.forget_mark(self._number)
+
+    def _place(self) -> None:
+        """Write what was saved from a segment that vanished; what cannot be written is tried again at every turn."""
+        if not self._unplaced:
+            return
+        content, self._unplaced = self._unplaced, b""
+        try:
+            self._write(content)
+        except OSError as error:
+            self._fail(error, len(content))
+            self._unplaced = content + self._unplaced
+        else:
+            self._close_segment()
 
     def _open_segment(self) -> None:
         with self._lock:
@@ -215,6 +254,7 @@ class LedgerWriter:
         self._close_segment()
 
     def _close_segment(self) -> None:
+        self._save_vanished()
         with self._lock:
             if self._descriptor is not None:
                 with contextlib.suppress(OSError):
@@ -227,6 +267,18 @@ class LedgerWriter:
 
 def _aside_bytes(folder: SegmentFolder) -> int:
     return folder.set_aside.totals().size_bytes + folder.quarantine.held().size_bytes
+
+
+def _read(descriptor: int, size_bytes: int) -> bytes:
+    """From the begin of an open segment. Raises OSError if it is shorter."""
+    parts, at = [], 0
+    while at < size_bytes:
+        part = os.pread(descriptor, min(size_bytes - at, _READ_BYTES), at)
+        if not part:
+            raise OSError(errno.EIO, "The open segment was cut.")
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
 
 
 def _size_of(item: _Rows | _Rotate | _Stop) -> int:

@@ -1,6 +1,7 @@
 """Bundles on the model server's own disk: fetched once, checked every time, unpacked for loading."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
@@ -12,7 +13,7 @@ from tidemill.kit.errors import TidemillError
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.ids import uuid7
 from tidemill.kit.trees import remove_tree
-from tidemill.model_server.disk import StateDirectory, sync_directory
+from tidemill.model_server.disk import Preparation, StateDirectory, sync_directory
 from tidemill.model_server.quarantine import is_plain
 
 log = logging.getLogger(__name__)
@@ -23,17 +24,19 @@ Download = Callable[[str, int, Path], Awaitable[None]]
 
 class BundleCache:
     def __init__(self, state: StateDirectory, download: Download) -> None:
+        self._state = state
         self._bundles = state.bundles
         self._models = state.models
         self._quarantine = state.quarantine
         self._download = download
-        self._clear()
+        self._cleared = Preparation(self._clear)
 
     async def unpacked(self, sha256: str, size_bytes: int) -> Path:
         """A fresh folder with the files of a bundle, fetched if it is not here or was damaged.
 
-        Raises Invalid for a bundle that cannot be trusted, Unavailable if it cannot be fetched.
+        Raises Invalid for a bundle that cannot be trusted, Unavailable if it cannot be fetched, OSError.
         """
+        await asyncio.to_thread(self._prepare)
         bundle = await self._fetched(sha256, size_bytes)
         folder = self._models / f"{sha256[:16]}-{uuid7().hex}"
         try:
@@ -50,7 +53,12 @@ class BundleCache:
         """Delete the bundles that nobody needs any more."""
         for path in self._bundles.glob("*.tar"):
             if path.stem not in sha256s and is_plain(path):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it costs room alone, and is looked at again with the next change
+                    path.unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        self._state.prepared.ensure()
+        self._cleared.ensure()
 
     async def _fetched(self, sha256: str, size_bytes: int) -> Path:
         bundle = self._bundles / f"{sha256}.tar"

@@ -25,6 +25,9 @@ _RESTORED_TOGETHER = 4
 """Models loaded side by side at a start: their processes begin with seconds of importing."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_DISK_PAUSE_SECONDS = 2.0
+"""A disk is asked often: nothing is fetched for it, and nobody but it has to be spared."""
+_DISK = "disk_unavailable"
 
 
 @dataclass
@@ -70,6 +73,13 @@ class Loader:
         self._wake = asyncio.Event()
         self.is_settled = False
         """True once everything wanted at the start was loaded or found not to load."""
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether something wanted is not served at all until the local disk takes it."""
+        return any(
+            failure.error.code == _DISK and self._models.find(name) is None for name, failure in self._failures.items()
+        )
 
     def want(self, wanted: Wanted) -> None:
         """Serve this from now on, as soon as it is loaded."""
@@ -158,7 +168,7 @@ class Loader:
             folder = await self._bundles.unpacked(spec.bundle_sha256, spec.bundle_size_bytes)
         except OSError as error:
             reason = f"The local disk failed ({type(error).__name__}, number {error.errno})."
-            raise Unavailable("disk_unavailable", reason) from error
+            raise Unavailable(_DISK, reason) from error
         try:
             runtime = await self._start_runtime(folder, spec)
         except BaseException as error:
@@ -172,7 +182,8 @@ class Loader:
         before = self._failures.get(spec.name)
         same = before is not None and before.identity == identity_of(spec)
         attempts = before.attempts + 1 if before is not None and same else 1
-        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10), _LONGEST_PAUSE_SECONDS)
+        longest = _DISK_PAUSE_SECONDS if error.code == _DISK else _LONGEST_PAUSE_SECONDS
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10), longest)
         self._failures[spec.name] = _Failure(identity_of(spec), error, attempts, time.monotonic() + pause)
 
     def _pause_seconds(self) -> float | None:
