@@ -130,6 +130,29 @@ def test_a_folder_of_somebody_else_is_refused_by_all_who_keep_something_in_one(
 
 
 @needs_root
+def test_a_place_where_somebody_else_could_exchange_the_folder_is_refused(tmp_path: Path) -> None:
+    theirs = _of_somebody(tmp_path / "theirs")
+    (ours := theirs / "between" / "ours").mkdir(parents=True)
+    for check in (own_folder, checked_folder):
+        with pytest.raises(Forbidden) as refused:
+            check(ours)
+        assert refused.value.code == "place_foreign"
+    with pytest.raises(Forbidden):
+        own_folder(theirs / "new")
+    assert sorted(path.name for path in theirs.iterdir()) == ["between"]
+
+
+def test_a_place_that_everybody_may_write_to_is_refused_unless_it_has_the_sticky_bit(tmp_path: Path) -> None:
+    (place := tmp_path / "open").mkdir()
+    place.chmod(0o777)
+    with pytest.raises(Forbidden) as refused:
+        own_folder(place / "ours")
+    assert refused.value.code == "place_open"
+    place.chmod(0o1777)
+    assert checked_folder(own_folder(place / "ours")) == place / "ours"
+
+
+@needs_root
 def test_a_slot_of_somebody_else_is_passed_over(tmp_path: Path) -> None:
     slots = Slots(tmp_path / "slots", 2)
     _of_somebody(tmp_path / "slots" / "slot-000")

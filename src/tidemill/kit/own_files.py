@@ -49,8 +49,10 @@ def own_folder(path: Path, owner: int | None = None) -> Path:
     """``path`` without links, made with mode 0700 when absent; ``owner``: another user whose it may be.
 
     Raises Forbidden if it is somebody else's, or if everybody may write to it. Those of its group lose that right.
+    Raises Forbidden, too, if somebody else could put another folder in its place.
     """
     folder = resolved(path)
+    _require_safe_place(folder)
     if os.path.lexists(folder) and not folder.is_dir():
         raise Forbidden("path_unusable", f"{folder} must be a folder and is none; move it away.")
     if not folder.is_dir():
@@ -66,6 +68,7 @@ def own_folder(path: Path, owner: int | None = None) -> Path:
 def checked_folder(path: Path, owner: int | None = None) -> Path:
     """As `own_folder`, of a folder that is there and stays as it is. Raises NotFound, too."""
     folder = resolved(path)
+    _require_safe_place(folder)
     with _checked(folder, os.O_RDONLY | os.O_DIRECTORY, owner):
         return folder
 
@@ -153,6 +156,31 @@ def _require_owner(path: Path, info: os.stat_result, owner: int | None) -> None:
         raise Forbidden("path_foreign", f"{path} belongs to another user. Remove it, or choose another place.")
     if info.st_mode & stat.S_IWOTH:
         raise Forbidden("path_open", f"Everybody may write to {path}. Look at what is there, then: chmod o-w {path}.")
+
+
+def _require_safe_place(folder: Path) -> None:
+    """Whoever owns a folder above, or may write to one without the sticky bit, may rename what is in it.
+
+    Whoever owns this program can do anything anyway, as in a container that was given a user's folder.
+    """
+    trusted = _trusted() | {Path(__file__).stat().st_uid}
+    for above in folder.parents:
+        try:
+            info = above.stat()
+        except FileNotFoundError:
+            continue  # made by us, closed to others
+        if info.st_uid not in trusted:
+            raise Forbidden(
+                "place_foreign",
+                f"{above} belongs to another user, who could put another folder in the place of {folder}. "
+                "Choose another place.",
+            )
+        if info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX:
+            raise Forbidden(
+                "place_open",
+                f"Everybody may write to {above}, and so put another folder in the place of {folder}. "
+                f"Look at what is there, then: chmod o-w {above}.",
+            )
 
 
 def _trusted() -> frozenset[int]:

@@ -151,7 +151,8 @@ async def test_foreign_code_is_refused_where_it_cannot_be_confined_unless_that_i
 
 NO_MESSAGES = (
     "nonsense", "[]", "{}", '{"type": "progress"}', '{"type": "result", "result": 7}', '{"type": "error", "error": {}}',
-    '{"type": "log", "level": 1, "message": []}',
+    '{"type": "log", "level": 1, "message": []}', r'{"type": "result", "result": {"a": "\u0000"}}',
+    '{"type": "error", "error": {"kind": "Unavailable", "code": "object_store_refuses", "detail": "", "problems": []}}',
 )  # fmt: skip
 
 

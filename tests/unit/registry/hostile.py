@@ -353,6 +353,28 @@ HOSTILE = (
     Hostile("nothing", "skops", _say(""), UNREADABLE),
     Hostile("a section that is a text", "skops", _say("flavors: {python_function: {}, sklearn: x}"), UNREADABLE),
     Hostile("too long", "skops", _add("metadata: {x: '" + "y" * 2**22 + "'}\n"), "model_file_too_large"),
+    Hostile("a number to the base 60", "skops", _add("x: 1" + ":59" * 10**5 + "\n"), UNREADABLE),
+    Hostile("a fraction to the base 60", "skops", _add("x: 1" + ":59" * 2000 + ".5\n"), UNREADABLE),
+    Hostile("a million values", "skops", _add("x: [" + "y," * 10**6 + "]\n"), UNREADABLE),
+    Hostile("a number without digits", "skops", _add("x: !!float ''\n"), UNREADABLE),
+    Hostile("a flag that is none", "skops", _add("x: !!bool maybe\n"), UNREADABLE),
+    Hostile("a moment that is none", "skops", _add("x: !!timestamp never\n"), UNREADABLE),
+    Hostile("a letter beyond all letters", "skops", _add('x: "\\UFFFFFFFF"\n'), UNREADABLE),
+    Hostile("another name for the tag of objects", "skops",
+            lambda attempt: attempt.say("%TAG ! tag:yaml.org,2002:python/\n---\n" + attempt.card.read_text()
+                                        + "x: !object/apply:os.getpid []\n"), UNREADABLE),
+    Hostile("another encoding", "skops",
+            lambda attempt: attempt.card.write_bytes(attempt.card.read_text().encode("utf-16")), UNREADABLE),
+    Hostile("a flavor in other letters", "skops", _set("python\uff3ffunction", loader_module="os")),
+    Hostile("a loader in other letters", "skops", _loader("mlflow.\uff53klearn")),
+    Hostile("a loader with a line break", "skops", _loader("mlflow.sklearn\n")),
+    Hostile("a key in capitals", "skops", _set("python_function", Code="code")),
+    Hostile("a file in capitals", "skops", _file("Model.skops")),
+    Hostile("a packed model beside it", "skops", _file("model.zip")),
+    Hostile("runs of MLflow within", "skops", _file("mlruns/0/model/MLmodel")),
+    Hostile("an example that is a pickle by its name", "skops",
+            lambda attempt: (attempt.pickle("example.pkl"),
+                             _set("top", saved_input_example_info={"artifact_path": "example.pkl"})(attempt))),
     Hostile("an archive that unpacks to much", "skops", _archive_bomb, "model_too_large"),
     Hostile("a vectorizer that opens files", "skops", _file_reader),
     Hostile("one that says so in other letters", "skops", _changed_file_reader(_escaped)),
@@ -365,12 +387,32 @@ def bad_example(content: str) -> Callable[[Attempt], None]:
     return lambda attempt: (attempt.directory / "input_example.json").write_text(content) and None
 
 
+def _example(
+    data: list[Any], columns: tuple[str, ...] = ("age", "hours"), kind: str = "double"
+) -> Callable[[Attempt], None]:
+    def spoil(attempt: Attempt) -> None:
+        bad_example(json.dumps({"columns": columns, "data": data}))(attempt)
+        attempt.edit(top={"signature": {"inputs": COLUMNS.replace("double", kind)}})
+
+    return spoil
+
+
+COLUMNS = '[{"name": "age", "type": "double"}, {"name": "hours", "type": "long"}]'
 DEEP = "[" * 100_000
 BAD_DESCRIPTIONS: tuple[tuple[str, Callable[[Attempt], Any], str], ...] = (
     ("an example nested deeply", bad_example(DEEP), "input_example_unfit"),
     ("an example that is a list", bad_example("[1]"), "input_example_unfit"),
     ("an example past the limit", bad_example(json.dumps("x" * (2**24 + 1))), "model_file_too_large"),
     ("an example that is a pickle", lambda attempt: attempt.pickle("input_example.json"), "input_example_unfit"),
+    ("an example of integers without end", _example([[1, 10**30]]), "input_example_unfit"),
+    ("an example with a column twice", _example([[True, 1, 1]], ("age", "age", "hours"), "boolean"),
+     "input_example_unfit"),
+    ("outputs that are no numbers", _set("top", signature={"inputs": COLUMNS, "outputs": "[NaN]"}), UNREADABLE),
+    ("outputs with NUL", _set("top", signature={"inputs": COLUMNS, "outputs": r'["\u0000"]'}), UNREADABLE),
+    ("outputs with half a pair", _set("top", signature={"inputs": COLUMNS, "outputs": r'["\ud800"]'}), UNREADABLE),
+    ("outputs nested deeply", _set("top", signature={"inputs": COLUMNS, "outputs": "[" * 900 + "]" * 900}), UNREADABLE),
+    ("a param without a name", _set("top", signature={"inputs": COLUMNS, "params": '[{"type": "long"}]'}), UNREADABLE),
+    ("a column twice", _set("top", signature={"inputs": COLUMNS[:-1] + "," + COLUMNS[1:]}), "signature_names_equal"),
     ("a signature nested deeply", _set("top", signature={"inputs": DEEP}), UNREADABLE),
     ("a signature that is an object", _set("top", signature={"inputs": {"a": 1}}), UNREADABLE),
     ("a signature of numbers", _set("top", signature={"inputs": "[1, 2]"}), "signature_unnamed"),
