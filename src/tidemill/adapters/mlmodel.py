@@ -1,32 +1,47 @@
 """The file ``MLmodel`` of a model directory, read so that everybody who reads it sees the same.
 
 The directory comes from somebody else. YAML lets one key stand twice, lets a short file grow by references to its own
-parts, and names Python objects in tags; a folder can hold links that lead out of it and names that look like others.
-None of that occurs in what MLflow writes, so all of it is refused.
+parts, names Python objects in tags, and takes a reader in Python minutes for a few MiB; a folder can hold links that
+lead out of it and names that look like others. None of that occurs in what MLflow writes, so all of it is refused.
 """
 
 import json
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tidemill.kit.errors import Invalid, NotFound, TooLarge
+from tidemill.kit.errors import Invalid, Malformed, NotFound, TooLarge
+from tidemill.kit.json_shape import ShapeLimits, check_shape
 from tidemill.kit.trees import MAX_DEPTH, tree_size
 
 MLMODEL_FILE = "MLmodel"
 
-_MAX_MLMODEL_BYTES = 4 * 2**20
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, which the wheels of PyYAML bring, takes a hundredth of the time."""
+_MAX_MLMODEL_BYTES = 4 * 2**20 if _LOADER is not yaml.SafeLoader else 2**18
+"""A signature of many columns is one long text."""
+_MAX_NODES = 20_000
+"""Of a file that MLflow writes: a few dozen, and one for each type that a skops model trusts."""
+_MAX_SIDE_FILE_BYTES = 2**18
+_SIDE_FILES = (
+    "conda.yaml",
+    "environment_variables.txt",
+    "python_env.yaml",
+    "registered_model_meta",
+    "requirements.txt",
+)
+"""What MLflow itself may read of a model that is allowed to run code."""
+_LONG_NUMBER = re.compile(r"[-+0-9][-+0-9a-fA-FxXob_.:eE]{400,}")
+"""YAML has numbers to the base of 60, which take the square of their length to read."""
 _MAX_JSON_BYTES = 16 * 2**20
+_JSON_SHAPE = ShapeLimits(values=2_000_000, depth=500, number_characters=4_000)
 _MAX_DEPTH = 32
-_MAX_EVENTS = 100_000
-_MAX_NUMBER_CHARACTERS = 400
 _MAX_ENTRIES = 20_000
 _PLAIN_TAGS = "tag:yaml.org,2002:"
-_Reader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where the package brings it: the one in Python takes minutes for the largest file that is read."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,9 @@ def read_card(directory: Path) -> ModelCard:
     file = directory / MLMODEL_FILE
     if not file.is_file():
         raise NotFound("model_file_missing", f"The model directory holds no {MLMODEL_FILE}.")
+    for name in _SIDE_FILES:
+        if name in files and (directory / name).stat().st_size > _MAX_SIDE_FILE_BYTES:
+            raise _file_too_large(_MAX_SIDE_FILE_BYTES)
     content = _parsed(_bounded(file, _MAX_MLMODEL_BYTES))
     flavors = content.get("flavors")
     if not isinstance(flavors, dict) or not all(isinstance(section, dict) for section in flavors.values()):
@@ -66,18 +84,27 @@ def read_card(directory: Path) -> ModelCard:
 
 def read_json(file: Path) -> Any:
     """A JSON file of a model. Raises ValueError if it is none or nested too deeply, TooLarge past 16 MiB."""
-    return parse_json(_bounded(file, _MAX_JSON_BYTES).decode("utf-8"))
+    return parse_json(_bounded(file, _MAX_JSON_BYTES))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Raises ValueError for text that is no JSON, or nested deeper than the interpreter can follow.
-
-    Bytes may be of any encoding that the standard library's reader takes.
-    """
+    """Raises ValueError for text that is no JSON in UTF-8, nested too deeply, or has two members of one name in an
+    object; TooLarge for too many values."""
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+        content = text if isinstance(text, bytes) else str.encode(text)
+        check_shape(content, _JSON_SHAPE)
+        return json.loads(content.decode(), object_pairs_hook=_unrepeated)
+    except TooLarge:
+        raise TooLarge("model_file_too_large", "A file that describes the model holds too many values.") from None
+    except (Malformed, RecursionError):
+        raise ValueError("nested too deeply, or a number of too many digits") from None
+
+
+def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise ValueError("two members of the same name")
+    return found
 
 
 def file_inside(directory: Path, name: Any) -> Path:
@@ -119,8 +146,12 @@ def _bounded(file: Path, limit_bytes: int) -> bytes:
     with file.open("rb") as stream:
         content = stream.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise TooLarge("model_file_too_large", f"A file that describes the model has more than {limit_bytes} bytes.")
+        raise _file_too_large(limit_bytes)
     return content
+
+
+def _file_too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge("model_file_too_large", f"A file that describes the model has more than {limit_bytes} bytes.")
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
@@ -136,42 +167,36 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _refuse_tricks(text: str) -> None:
-    """Before anything is built from it: references, tags, depth, how much it is, a second document."""
-    depth = documents = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_Reader)):
+    """Before anything is built from it: references, tags, depth, many nodes, long numbers, a second document."""
+    depth = documents = nodes = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > _MAX_NODES or _is_long_number(event):
+            raise ValueError("more than MLflow writes")
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tag = getattr(event, "tag", None)
         refers = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None
-        too_much = depth > _MAX_DEPTH or documents > 1 or count > _MAX_EVENTS
+        too_much = depth > _MAX_DEPTH or documents > 1
         if refers or too_much or (tag and not str(tag).startswith(_PLAIN_TAGS)):
             raise ValueError("a construct that MLflow does not write")
 
 
-def _short(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Of numbers to the base 60, which YAML has, the time grows with the square of their length."""
-
-    def checked(loader: Any, node: Any) -> Any:
-        if len(node.value) > _MAX_NUMBER_CHARACTERS:
-            raise ValueError("a number that is too long")
-        return construct(loader, node)
-
-    return checked
+def _is_long_number(event: yaml.Event) -> bool:
+    is_plain = isinstance(event, yaml.ScalarEvent) and not event.style
+    return is_plain and _LONG_NUMBER.fullmatch(event.value) is not None
 
 
-class _StrictLoader(_Reader):  # type: ignore[misc]
+class _StrictLoader(_LOADER):  # type: ignore[misc]
     """Keys are texts and stand once. A merge key (``<<``) would be a second way to write one."""
-
-    yaml_constructors = _Reader.yaml_constructors | {
-        f"{_PLAIN_TAGS}{kind}": _short(_Reader.yaml_constructors[f"{_PLAIN_TAGS}{kind}"]) for kind in ("int", "float")
-    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]
         plain = all(key.tag == f"{_PLAIN_TAGS}str" for key, _ in node.value)
         if not plain or len(set(keys)) != len(keys):
             raise ValueError("a key that is no text or stands twice")
-        return dict(super().construct_mapping(node, deep=deep))
+        made: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return made
 
 
 def _unreadable() -> Invalid:

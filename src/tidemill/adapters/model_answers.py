@@ -13,6 +13,7 @@ from typing import Any
 
 from tidemill.kit.errors import Invalid, Problem
 
+CLASSES_REPEATED = "model_classes_repeated"
 _DEEPEST = 32
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DOUBLE_BYTES = 8
@@ -71,14 +72,18 @@ def plain_probabilities(answer: Any, row_count: int, class_count: int) -> list[l
 
 
 def plain_classes(classes: Sequence[Any]) -> tuple[Any, ...]:
-    """The labels of the probabilities. Raises Invalid where they are no labels, or two are equal as texts."""
+    """The labels of the probabilities.
+
+    Raises Invalid where they are no labels (``model_classes_unusable``), or two are equal as texts, so that one would
+    take the other's probability (``model_classes_repeated``).
+    """
     labels = tuple(plain_values(list(classes)))
     kinds = {_label_kind(label) for label in labels}
     if len(kinds) != 1 or None in kinds:
         raise Invalid("model_classes_unusable", "The model's classes are not all numbers, or booleans, or texts.")
     texts = {label if isinstance(label, str) else json.dumps(label) for label in labels}
     if min(len(texts), len(set(labels))) < len(labels):
-        raise Invalid("model_classes_unusable", "Two of the model's classes are equal as texts.")
+        raise Invalid(CLASSES_REPEATED, "Two of the model's classes are equal as texts.")
     return labels
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill.adapters.data_models import DataModel, find_data_model, load_data_model, load_skops
 from tidemill.adapters.mlmodel import read_card
-from tidemill.adapters.model_answers import plain_classes, plain_probabilities, plain_values
+from tidemill.adapters.model_answers import CLASSES_REPEATED, plain_classes, plain_probabilities, plain_values
 from tidemill.kit.errors import Forbidden, Invalid, NotFound, TidemillError, Unsupported
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class PipelineModel:
         self._pipeline = pipeline
         classes = getattr(pipeline, "classes_", None) if hasattr(pipeline, "predict_proba") else None
         self._classes = classes
-        self.classes: tuple[Any, ...] | None = None if classes is None else tuple(classes.tolist())
+        self.classes: tuple[Any, ...] | None = None if classes is None else plain_classes(classes.tolist())
 
     def predict(self, frame: "pandas.DataFrame", params: Mapping[str, Any] | None = None) -> Outputs:
         if params:
@@ -145,15 +145,19 @@ def _load_pyfunc(directory: Path) -> PyfuncModel:
     """By MLflow's loaders, which run what the model brings."""
     pyfunc = importlib.import_module("mlflow.pyfunc")
     try:
-        return PyfuncModel(pyfunc.load_model(str(directory), suppress_warnings=True))
+        loaded = pyfunc.load_model(str(directory), suppress_warnings=True)
     except ModuleNotFoundError as error:
         raise Invalid("model_dependency_missing", f"The model needs the package {error.name}.") from error
     except Exception as error:  # loading runs code of the model's maker
         raise Invalid("model_not_loadable", f"The model cannot be loaded ({type(error).__name__}).") from error
+    return PyfuncModel(loaded)
 
 
 def _classifier_of(model: Any) -> tuple[Any, tuple[Any, ...]] | tuple[None, None]:
-    """The classifier inside and its labels, if ``predict`` answers with these; None where that cannot be known."""
+    """The classifier inside and its labels, if ``predict`` answers with these; None where that cannot be known.
+
+    Raises Invalid (``model_classes_repeated``) for labels of which two are equal.
+    """
     flavor = model.metadata.flavors.get("python_function", {})
     schema = model.metadata.get_input_schema()
     if flavor.get("predict_fn", "predict") != "predict" or (schema is not None and schema.is_tensor_spec()):
@@ -163,6 +167,10 @@ def _classifier_of(model: Any) -> tuple[Any, tuple[Any, ...]] | tuple[None, None
         if not hasattr(inner, "predict_proba") or getattr(inner, "classes_", None) is None:
             return None, None
         return inner, plain_classes(inner.classes_)
+    except Invalid as error:
+        if error.code == CLASSES_REPEATED:
+            raise
+        return None, None
     except Exception:  # noqa: BLE001 - a wrapper may raise anything here; then there are no probabilities
         return None, None
 

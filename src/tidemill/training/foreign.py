@@ -1,5 +1,6 @@
 """The signature of a model that somebody else logged to MLflow."""
 
+from collections import Counter
 from typing import Any
 
 from tidemill.adapters.mlmodel import ModelCard, parse_json
@@ -13,8 +14,8 @@ def signature_of(card: ModelCard) -> dict[str, Any]:
     """MLflow's signature as JSON.
 
     Raises Invalid without a signature (``signature_missing``), for one without named columns (``signature_unnamed``),
-    for columns that are no scalars (``signature_type_unsupported``), for names that stand twice
-    (``signature_names_equal``) and for what cannot be kept (``mlmodel_unreadable``).
+    for columns that are no scalars (``signature_type_unsupported``), for two columns or params of one name
+    (``signature_repeated``), and for one that MLflow does not write (``mlmodel_unreadable``).
     """
     raw = card.content.get("signature")
     if not isinstance(raw, dict) or not raw.get("inputs"):
@@ -28,22 +29,15 @@ def signature_of(card: ModelCard) -> dict[str, Any]:
             "The signature has no columns named by texts; log the model with a data frame that has such names.",
         )
     unfit = [column["name"] for column in inputs if str(column.get("type")) not in _COLUMN_TYPES]
+    for part in (inputs, outputs, params):
+        _refuse_repeated(part)
+    if not all(isinstance(column.get("required", True), bool) for column in inputs) or not all(map(_is_param, params)):
+        raise _unreadable()
     if unfit:
         problems = [Problem(f"column {name}", "type_unsupported", "Not a scalar type.") for name in unfit[:100]]
         raise Invalid("signature_type_unsupported", "Columns of the signature are no scalars.", problems)
     columns = [{"name": c["name"], "type": c["type"], "required": bool(c.get("required", True))} for c in inputs]
-    _check_names("column", columns)
-    _check_names("parameter", params)
     return {"inputs": columns, "outputs": outputs, "params": params}
-
-
-def _check_names(what: str, named: list[Any]) -> None:
-    """Callers tell columns, and parameters, apart by nothing else."""
-    names = [each.get("name") if isinstance(each, dict) else None for each in named]
-    if not all(map(_is_name, names)):
-        raise Invalid("mlmodel_unreadable", f"A {what} of the model's signature has no name.")
-    if len(set(names)) < len(names):
-        raise Invalid("signature_names_equal", f"Two {what}s of the model's signature have one name.")
 
 
 def _part(text: Any) -> list[Any]:
@@ -52,9 +46,26 @@ def _part(text: Any) -> list[Any]:
     except (TypeError, ValueError):
         found = None
     if not isinstance(found, list) or not is_plain(found):
-        raise Invalid("mlmodel_unreadable", "The model's signature cannot be read.")
+        raise _unreadable()
     return found
 
 
 def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name)
+
+
+def _is_param(param: Any) -> bool:
+    return isinstance(param, dict) and _is_name(param.get("name")) and isinstance(param.get("type"), str)
+
+
+def _refuse_repeated(part: list[Any]) -> None:
+    """Whoever reads a part by name takes the last of two."""
+    names = [entry["name"] for entry in part if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        problems = [Problem(f"column {name}", "name_repeated", "Stands more than once.") for name in twice[:100]]
+        raise Invalid("signature_repeated", "The signature has two columns or params of the same name.", problems)
+
+
+def _unreadable() -> Invalid:
+    return Invalid("mlmodel_unreadable", "The model's signature cannot be read.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import skops.io
 import yaml
 from sklearn.feature_extraction.text import CountVectorizer
@@ -21,6 +22,7 @@ UNREADABLE = "mlmodel_unreadable"
 MISSING = "model_file_missing"
 UNSAFE = "model_file_unsafe"
 NOT_LOADABLE = "model_not_loadable"
+TOO_LARGE = "model_file_too_large"
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ def _set(flavor: str, **values: Any) -> Callable[[Attempt], None]:
 
 def _file(name: str) -> Callable[[Attempt], None]:
     return lambda attempt: attempt.code(name)
+
+
+def _long_file(name: str) -> Callable[[Attempt], Any]:
+    return lambda attempt: (attempt.directory / name).write_text("- a\n" * 2**17)
 
 
 def _other_file(path: str, *, both: bool = True) -> Callable[[Attempt], None]:
@@ -352,6 +358,12 @@ HOSTILE = (
     Hostile("a list", "skops", _say("- flavors"), UNREADABLE),
     Hostile("nothing", "skops", _say(""), UNREADABLE),
     Hostile("a section that is a text", "skops", _say("flavors: {python_function: {}, sklearn: x}"), UNREADABLE),
+    Hostile("many nodes", "skops", _add("metadata: {x: [" + "1, " * 2**20 + "1]}\n"), UNREADABLE),
+    Hostile("many empty lists", "skops", _add("metadata: {x: [" + "[], " * 2**19 + "1]}\n"), UNREADABLE),
+    Hostile("a number to the base of 60", "skops", _add("metadata: {x: 1" + ":1" * 2**20 + "}\n"), UNREADABLE),
+    Hostile("a long number", "skops", _add("metadata: {x: " + "1" * 2**20 + "}\n"), UNREADABLE),
+    Hostile("a long list of packages", "skops", _long_file("conda.yaml"), TOO_LARGE),
+    Hostile("a long list of requirements", "skops", _long_file("requirements.txt"), TOO_LARGE),
     Hostile("too long", "skops", _add("metadata: {x: '" + "y" * 2**22 + "'}\n"), "model_file_too_large"),
     Hostile("a number to the base 60", "skops", _add("x: 1" + ":59" * 10**5 + "\n"), UNREADABLE),
     Hostile("a fraction to the base 60", "skops", _add("x: 1" + ":59" * 2000 + ".5\n"), UNREADABLE),
@@ -399,6 +411,28 @@ def _example(
 
 COLUMNS = '[{"name": "age", "type": "double"}, {"name": "hours", "type": "long"}]'
 DEEP = "[" * 100_000
+REPEATED = "signature_repeated"
+_NUMBER = '{"name": "%s", "type": "double"}'
+
+
+def _equal_classes(attempt: Attempt) -> None:
+    """Another model under the same name, whose two probabilities have one label."""
+    features = np.array([[20.0, 10], [60, 50], [30, 10], [70, 50]])
+    model = LogisticRegression().fit(features, ["a", "b", "a", "b"])
+    model.classes_ = np.array(["x", "x"])
+    skops.io.dump(model, attempt.directory / "model.skops")
+
+
+def _inputs(*columns: str) -> Callable[[Attempt], Any]:
+    return _set("top", signature={"inputs": f"[{', '.join(columns)}]"})
+
+
+def _beside(part: str, *entries: str) -> Callable[[Attempt], Any]:
+    """A signature of fitting inputs, and ``entries`` in another part of it."""
+    inputs = f"[{_NUMBER % 'age'}, {_NUMBER % 'hours'}]"
+    return _set("top", signature={"inputs": inputs, part: f"[{', '.join(entries)}]"})
+
+
 BAD_DESCRIPTIONS: tuple[tuple[str, Callable[[Attempt], Any], str], ...] = (
     ("an example nested deeply", bad_example(DEEP), "input_example_unfit"),
     ("an example that is a list", bad_example("[1]"), "input_example_unfit"),
@@ -412,9 +446,22 @@ BAD_DESCRIPTIONS: tuple[tuple[str, Callable[[Attempt], Any], str], ...] = (
     ("outputs with half a pair", _set("top", signature={"inputs": COLUMNS, "outputs": r'["\ud800"]'}), UNREADABLE),
     ("outputs nested deeply", _set("top", signature={"inputs": COLUMNS, "outputs": "[" * 900 + "]" * 900}), UNREADABLE),
     ("a param without a name", _set("top", signature={"inputs": COLUMNS, "params": '[{"type": "long"}]'}), UNREADABLE),
-    ("a column twice", _set("top", signature={"inputs": COLUMNS[:-1] + "," + COLUMNS[1:]}), "signature_names_equal"),
     ("a signature nested deeply", _set("top", signature={"inputs": DEEP}), UNREADABLE),
     ("a signature that is an object", _set("top", signature={"inputs": {"a": 1}}), UNREADABLE),
+    ("classes that are equal", _equal_classes, "model_classes_repeated"),
+    ("an example of very many lists", bad_example("[" + "[]," * 2**21 + "0]"), "model_file_too_large"),
+    ("a column twice", _inputs(_NUMBER % "a", _NUMBER % "a"), REPEATED),
+    ("a column twice, once escaped", _inputs(_NUMBER % "a", _NUMBER % "\\u0061"), REPEATED),
+    ("a column with two names", _inputs('{"name": "a", "name": "b", "type": "double"}'), UNREADABLE),
+    ("a column named by a number", _inputs('{"name": 1, "type": "double"}'), "signature_unnamed"),
+    ("a column named by half a surrogate pair", _inputs(_NUMBER % "\\ud800"), UNREADABLE),
+    ("a column named by NUL", _inputs(_NUMBER % "\\u0000"), UNREADABLE),
+    ("a column required by a text", _inputs('{"name": "a", "type": "double", "required": "no"}'), UNREADABLE),
+    ("a param twice", _beside("params", _NUMBER % "a", _NUMBER % "a"), REPEATED),
+    ("a param without a type", _beside("params", '{"name": "a"}'), UNREADABLE),
+    ("a param that is a number", _beside("params", "1"), UNREADABLE),
+    ("an output that no database keeps", _beside("outputs", _NUMBER % "\\u0000"), UNREADABLE),
+    ("an output twice", _beside("outputs", _NUMBER % "a", _NUMBER % "a"), REPEATED),
     ("a signature of numbers", _set("top", signature={"inputs": "[1, 2]"}), "signature_unnamed"),
     (
         "a column whose type is a list",

@@ -147,6 +147,7 @@ _TOO_MUCH = {
     "rows": (b'{"inputs":[' + b"[]," * 300_000 + b"[]]}", "rows_too_many"),
     "data": (b'{"dataframe_split":{"columns":["age"],"data":[' + b"[1]," * 2_000 + b"[1]]}}", "rows_too_many"),
     "cells": (b'{"inputs":{"age":[' + b"1," * 100_000 + b"1]}}", "rows_too_many"),
+    "a text": (b'{"inputs":[{"town":"' + b"a" * (50 * 2**20) + b'"}]}', "row_too_large"),
     "members of a row": (b'{"inputs":[{' + _members(250_000) + b"}]}", "json_too_many_values"),
     "lists in a cell": (b'{"inputs":[{"path":[' + b"[]," * 150_000 + b"[]]}]}", "json_too_many_values"),
     "numbers in a cell": (b'{"inputs":[{"path":[' + b"1," * 250_000 + b"1]}]}", "json_too_many_values"),
@@ -162,6 +163,15 @@ def test_too_many_values_in_one_place_are_refused_before_any_is_made(name: str) 
     with pytest.raises(TooLarge) as refused:
         LargeJson(body, _SIGNATURE, 1_000, _nothing).content()
     assert refused.value.code == code
+
+
+def test_a_number_of_very_many_digits_is_refused_and_a_text_of_digits_is_taken() -> None:
+    digits = "1" * 300_000
+    for number in (digits, f"0.{digits}", f"1e{digits}", f"[1, -{digits}]"):
+        body = f'{{"inputs": [{{"town": "{digits}", "hours": {number}}}]}}'.encode()
+        assert _read(body, "inputs", 2**16)[0] == "json_number_too_long"
+    content = LargeJson(f'{{"inputs": [{{"town": "{digits}"}}]}}'.encode(), _SIGNATURE, 10, _nothing).content()
+    assert content == {"inputs": [{"town": digits}]}
 
 
 def test_marks_in_a_long_text_are_no_values_and_what_is_not_asked_for_is_not_kept() -> None:

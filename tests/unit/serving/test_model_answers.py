@@ -165,10 +165,13 @@ def test_probabilities_that_are_none_are_refused(probabilities: Any, code: str) 
 
 def test_classes_are_labels_that_differ_as_texts() -> None:
     assert plain_classes(np.array([2**53 + 1, 3])) == (2**53 + 1, 3)
-    for classes in ([1, 1.0], ["a", "a"], [1, "a"], [True, 2], [[1], [2]], [None, 1], [2**63, 1], []):
+    for classes, code in (
+        *((equal, "model_classes_repeated") for equal in ([1, 1.0], ["a", "a"], ["b", "a", "b"], [True, True])),
+        *((odd, "model_classes_unusable") for odd in ([1, "a"], [True, 2], [[1], [2]], [None, 1], [2**63, 1], [])),
+    ):
         with pytest.raises(Invalid) as refused:
             plain_classes(classes)
-        assert refused.value.code == "model_classes_unusable"
+        assert refused.value.code == code
 
 
 def test_the_values_of_an_answer_are_written_by_the_ledgers_writer() -> None:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import orjson
 
 from tidemill.kit.errors import Malformed
-from tidemill.model_server.transports.sizes import unescaped_chunk
+from tidemill.model_server.transports.sizes import chunks
 
 _LEVELS = (1, 2, 3)
 """The body's members, its rows or columns, and the rows or cells that a member of a member holds."""
-_QUOTE, _COMMA, _COLON = ord('"'), ord(","), ord(":")
+_COMMA, _COLON = ord(","), ord(":")
 _DELTAS = np.zeros(256, dtype=np.int8)
 _DELTAS[[ord("["), ord("{")]] = 1
 _DELTAS[[ord("]"), ord("}")]] = -1
@@ -92,18 +92,17 @@ class JsonOutline:
 
     def _read(self) -> int:
         """Collect all marks; how many brackets and texts are open at the end."""
-        body, at, depth, is_inside = self.body, 0, 0, False
-        while at < len(body):
-            codes = unescaped_chunk(body, at)
-            outside = ~(np.logical_xor.accumulate(codes == _QUOTE) ^ is_inside)
+        at = depth = 0
+        is_open = False
+        for codes, outside in chunks(self.body):
             depths = np.cumsum(_DELTAS[codes] * outside, dtype=np.int64) + depth
             is_mark = ((codes == _COMMA) | (codes == _COLON)) & outside
             for level in _LEVELS:
                 self._marks[level].append(np.flatnonzero(is_mark & (depths == level)) + at)
-            depth, is_inside, at = int(depths[-1]), not outside[-1], at + len(codes)
+            depth, is_open, at = int(depths[-1]), not outside[-1], at + len(codes)
             if depths.min() < 0:
-                self.refuse(len(body))
-        return depth + is_inside
+                self.refuse(len(self.body))
+        return depth + is_open
 
     def _parts(self, span: Span) -> Marks:
         """Start and end of what lies between an object's or list's commas; nothing if it is empty."""

@@ -14,11 +14,13 @@ import orjson
 
 from tidemill.kit.errors import Invalid, Malformed, TooLarge
 from tidemill.kit.json_shape import may_exceed_64_bits, text_bytes
+from tidemill.kit.limits import MAX_RECORD_BYTES
 from tidemill.kit.signatures import Column
+from tidemill.kit.sizes import format_size
 from tidemill.model_server.tables import NESTED
 from tidemill.model_server.transports.json_outline import JsonOutline, Span
 from tidemill.model_server.transports.repeated import refuse_repeated
-from tidemill.model_server.transports.sizes import count_values, json_bytes
+from tidemill.model_server.transports.sizes import count_values, has_long_number, json_bytes
 from tidemill.model_server.validation import ACCEPTED
 
 LARGE_BYTES = 2**16
@@ -26,6 +28,8 @@ LARGE_BYTES = 2**16
 PIECE_BYTES = 2**16
 _MOST_VALUES = 200_000
 """In one row, and in what stands beside the rows."""
+_MOST_NUMBER_CHARACTERS = 400
+"""The longest one that a double has takes 309 digits."""
 _MOST_MEMBERS = 100_000
 """Of the body, and columns of a table."""
 _PAUSE_SECONDS = 0.0002
@@ -153,8 +157,8 @@ class LargeJson:
     def _parsed(self, start: int, end: int, count: int) -> list[Any]:
         """The ``count`` elements that stand there with commas between them."""
         text = self._outline.body[start:end]
-        if len(text) > self._piece_bytes and count_values(text) > _MOST_VALUES:
-            raise _too_many_values(_MOST_VALUES)
+        if len(text) > self._piece_bytes:
+            _check_shape(text)
         try:
             found: list[Any] = parse_piece(b"[" + text + b"]", self._take)
         except Malformed as error:
@@ -175,6 +179,18 @@ class LargeJson:
 
     def _whole(self, span: Span) -> Any:
         return self._parsed(span.start, span.end, 1)[0]
+
+
+def _check_shape(text: bytes) -> None:
+    """Of what is parsed in one go although it is larger than a piece."""
+    if len(text) > MAX_RECORD_BYTES:
+        limit = format_size(MAX_RECORD_BYTES)
+        raise TooLarge("row_too_large", f"A row, or what stands beside the rows, takes more than {limit} as JSON.")
+    if count_values(text) > _MOST_VALUES:
+        raise _too_many_values(_MOST_VALUES)
+    if has_long_number(text, _MOST_NUMBER_CHARACTERS):
+        detail = f"A number in the body has more than {_MOST_NUMBER_CHARACTERS} characters."
+        raise Malformed("json_number_too_long", detail)
 
 
 def _too_many_values(most: int) -> TooLarge:

@@ -3,7 +3,7 @@
 The costs are those of 64-bit CPython, rounded up; `tests/integration/serving/test_request_memory.py` measures them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ _CELL_BYTES, _ROW_BYTES = 80, 260
 _CHUNK_BYTES = 2**18
 _STEP_BYTES = 2**20
 _QUOTE = ord('"')
+_IS_NUMERAL = np.zeros(256, dtype=np.bool_)
+_IS_NUMERAL[list(b"0123456789.eE+-")] = True
 _MARKS = {ord("{"): _OBJECT_BYTES, ord("["): _LIST_BYTES, ord(":"): _MEMBER_BYTES, ord(","): _VALUE_BYTES}
 _CLOSE_LOOK_BYTES = 2**24
 
@@ -42,8 +44,36 @@ def csv_bytes(body: bytes) -> int:
     return rows * _ROW_BYTES + cells * _CELL_BYTES + text_bytes(body)
 
 
-def unescaped_chunk(body: bytes, at: int) -> npt.NDArray[np.uint8]:
-    """Some bytes of JSON from ``at``, with blanks for what a backslash escapes and for the backslash."""
+def has_long_number(body: bytes, most_characters: int) -> bool:
+    """Whether a number in ``body``, which is JSON, is longer than that."""
+    run = 0  # of characters of a number at the end of what was looked at
+    for codes, outside in chunks(body):
+        others = np.flatnonzero(~(_IS_NUMERAL[codes] & outside))
+        if not len(others):
+            run += len(codes)
+        elif run + others[0] > most_characters or np.diff(others).max(initial=0) > most_characters + 1:
+            return True
+        else:
+            run = len(codes) - 1 - int(others[-1])
+        if run > most_characters:
+            return True
+    return False
+
+
+def chunks(body: bytes) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
+    """The codes of JSON and which of them are outside of texts, piece by piece, so that looking takes no memory.
+
+    Blanks stand for what a backslash escapes, and for the backslash. Closing quotes count as outside.
+    """
+    at, is_inside = 0, False
+    while at < len(body):
+        codes = _unescaped_chunk(body, at)
+        inside = np.logical_xor.accumulate(codes == _QUOTE) ^ is_inside
+        yield codes, ~inside
+        is_inside, at = bool(inside[-1]), at + len(codes)
+
+
+def _unescaped_chunk(body: bytes, at: int) -> npt.NDArray[np.uint8]:
     chunk = body[at : at + _CHUNK_BYTES]
     if b"\\" in chunk:
         if (len(chunk) - len(chunk.rstrip(b"\\"))) % 2 and at + len(chunk) < len(body):
@@ -58,13 +88,6 @@ def _count(body: bytes, mark: bytes) -> int:
 
 
 def _marks_outside_texts(body: bytes, worth: Mapping[int, int]) -> int:
-    """Piece by piece, so that looking takes no memory of its own."""
-    total, at, is_inside = 0, 0, False
     costs = np.zeros(256, dtype=np.int64)
     costs[list(worth)] = list(worth.values())
-    while at < len(body):
-        codes = unescaped_chunk(body, at)
-        parity = np.logical_xor.accumulate(codes == _QUOTE) ^ is_inside
-        total += int(costs[codes[~parity]].sum())
-        is_inside, at = bool(parity[-1]), at + len(codes)
-    return total
+    return sum(int(costs[codes[outside]].sum()) for codes, outside in chunks(body))
