@@ -1,6 +1,7 @@
 """Every file of a model server's state: damaged, empty, foreign, a folder in its place. It goes on, and tells."""
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.disks import SmallDisk, small_disk
 from tests.integration.serving.test_ledger import Receiver, line
 from tidemill.admin.main import app as admin
-from tidemill.kit.errors import Unavailable
+from tidemill.kit.errors import Conflict, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.probe import DiskProbe
@@ -21,6 +23,7 @@ from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.shipper import Shipper
 from tidemill.model_server.ledger.writer import LedgerLimits, LedgerWriter
 from tidemill.model_server.main import ModelServer
+from tidemill.model_server.slots import Slots
 from tidemill.model_server.sync.bundles import BundleCache
 from tidemill.settings.model import ModelServerSettings
 
@@ -294,3 +297,80 @@ async def test_readiness_tells_a_full_disk_and_returns_with_its_space(
     assert not await ready()
     await server._control_plane.close()
     server._state.close()
+
+
+def _read_only(disk: SmallDisk) -> None:
+    disk.make_read_only()
+
+
+def _without_bytes(disk: SmallDisk) -> None:
+    disk.fill()
+
+
+def _without_files(disk: SmallDisk) -> None:
+    for number in itertools.count():
+        try:
+            (disk.path / f"full-{number}").touch()
+        except OSError:
+            return
+
+
+def _given_back(disk: SmallDisk) -> None:
+    disk.make_read_only(False)
+    for path in (*disk.path.glob("full-*"), *disk.path.glob("filler")):
+        path.unlink()
+
+
+@pytest.mark.parametrize("state", ["new", "used"])
+@pytest.mark.parametrize("slots", [0, 2])
+@pytest.mark.parametrize("harm", [_read_only, _without_bytes, _without_files], ids=lambda harm: harm.__name__[1:])
+async def test_a_server_starts_on_a_disk_that_cannot_be_written_and_is_ready_when_it_can(
+    harm: Callable[[SmallDisk], None], slots: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.model_server.ledger.probe._EVERY_SECONDS", 0)
+    with small_disk(2**20, most_files=80) as disk:
+        if slots:
+            (disk.path / "slot-000").mkdir()
+        if state == "used":
+            await _starts(disk.path, state_slots=slots)
+        harm(disk)
+        server = ModelServer(_settings(disk.path, state_slots=slots), "test")
+        ready = server.checks()["disk"]
+        assert not await ready()
+        await server._synchronizer.restore()
+        with pytest.raises(Unavailable):
+            await server._writer.append(line(2))
+        with pytest.raises(Conflict):
+            StateDirectory(server._state.root)
+        _given_back(disk)
+        assert await ready()
+        await server._writer.append(line(3))
+        await server._close()
+        assert server._segments.size_bytes() == len(line(3)) + (len(line(1)) if state == "used" else 0)
+
+
+async def test_slots_on_a_disk_where_none_can_be_made_tell_of_the_disk() -> None:
+    with small_disk(2**20) as disk:
+        disk.make_read_only()
+        with pytest.raises(Unavailable) as refused:
+            Slots(disk.path, 2).claim()
+    assert refused.value.code == "disk_unavailable"
+
+
+async def test_a_read_only_disk_costs_no_server_when_a_deployment_goes(tmp_path: Path) -> None:
+    with small_disk(2**20) as disk:
+        state = StateDirectory(disk.path / "state")
+        cache = BundleCache(state, _no_download)
+        bundle = state.bundles / f"{'a' * 64}.tar"
+        bundle.write_bytes(b"x")
+        state.close()  # its lock is a file that is open for writing
+        disk.make_read_only()
+        cache.keep_only([])
+        assert bundle.exists()
+        disk.make_read_only(False)
+        cache.keep_only([])
+        assert not bundle.exists()
+
+
+async def _no_download(_sha256: str, _size_bytes: int, _target: Path) -> None:
+    raise AssertionError("nothing is fetched")

@@ -34,6 +34,7 @@ def _checks(parts: Parts) -> dict[str, Callable[[], Awaitable[CheckResult]]]:
     settings, sessions = parts.settings, parts.sessions
     return {
         "schema": lambda: database.check_schema(sessions),
+        "database space": lambda: database.check_space(sessions),
         "database clock": lambda: database.check_clock(sessions),
         "object store": lambda: servers.check_store(parts.store),
         "mlflow": lambda: servers.check_mlflow(parts.mlflow),
