@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tests.disks import SmallDisk, small_disk
 from tests.integration.serving.test_ledger import Receiver, line
 from tidemill.admin.main import app as admin
-from tidemill.kit.errors import Conflict, Unavailable
+from tidemill.kit.errors import Conflict, Invalid, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.probe import DiskProbe
@@ -210,6 +210,39 @@ async def test_a_damaged_middle_costs_its_own_rows_alone(tmp_path: Path) -> None
     rows, shipper = await _shipped(tmp_path / "ledger")
     assert rows == [0, 1, 2, 3, 7, 8, 9]
     assert (shipper.aside.lost_rows, shipper.aside.rows) == (1, 2)
+
+
+async def test_a_row_in_the_place_of_another_is_counted_as_the_loss_of_that(tmp_path: Path) -> None:
+    segment = await _left_behind(SegmentFolder(tmp_path / "ledger"), 4)
+    segment.write_bytes(line(0) * 4)
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (set(rows), shipper.aside.lost_rows) == ({0}, 3)
+
+
+async def test_segments_that_were_renamed_or_doubled_are_shipped_and_no_loss_is_told(tmp_path: Path) -> None:
+    folder = SegmentFolder(tmp_path / "ledger")
+    first = await _left_behind(folder, 3)
+    shutil.copy(await _left_behind(folder, 5), folder.path(7))
+    first.rename(folder.path(9))
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (len(rows), set(rows)) == (3 + 5 + 5, set(range(5)))  # the api keeps each of them once
+    assert (shipper.aside.lost_rows, shipper.aside.rows) == (0, 0)
+
+
+async def test_rows_of_a_segment_under_a_strange_name_are_shipped_on_an_operators_word(tmp_path: Path) -> None:
+    segment = await _left_behind(SegmentFolder(tmp_path / "ledger"), 3)
+    segment.rename(segment.with_name("segment.bak"))
+    (segment.parent / "notes.txt").write_text("not a row\n")
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (rows, shipper.aside.lost_rows) == ([], 3)
+    place = ["--state-dir", str(tmp_path)]
+    listed = json.loads(await asyncio.to_thread(_admin, "list", *place, "--output", "json"))
+    names = {kept["name"].partition("-")[2]: kept["name"] for kept in listed if kept["kind"] == "file"}
+    assert "3 rows" in await asyncio.to_thread(_admin, "retry", names["segment.bak"], *place)
+    refused = CliRunner().invoke(admin, ["ledger", "retry", names["notes.txt"], *place])
+    assert isinstance(refused.exception, Invalid)
+    assert (await _shipped(tmp_path / "ledger"))[0] == [0, 1, 2]
+    assert [path.name for path in (tmp_path / "quarantine").iterdir()] == [names["notes.txt"]]
 
 
 async def test_what_is_set_aside_counts_within_the_budget_and_refuses_when_it_is_full(tmp_path: Path) -> None:
