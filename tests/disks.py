@@ -27,16 +27,21 @@ class SmallDisk:
                     filler.write(bytes(_CHUNK_BYTES))
             filler.truncate(max(0, filler.tell() - leave_bytes))
 
+    def make_read_only(self, is_read_only: bool = True) -> None:
+        """As the kernel does with a disk that fails. Nothing on it may be open for writing."""
+        options = f"remount,{'ro' if is_read_only else 'rw'}"
+        subprocess.run(["mount", "-o", options, self.path], check=True, timeout=_MOUNT_SECONDS)
+
     def free(self) -> None:
         """Give back what `fill` took."""
         self._filler.unlink()
 
 
 @contextlib.contextmanager
-def small_disk(size_bytes: int) -> Iterator[SmallDisk]:
-    """Leaves the test out where nothing can be mounted."""
+def small_disk(size_bytes: int, most_files: int | None = None) -> Iterator[SmallDisk]:
+    """Leaves the test out where nothing can be mounted. ``most_files``: and folders, that it can hold."""
     folder = Path(tempfile.mkdtemp(prefix="tidemill-small-disk-"))
-    options = f"size={size_bytes},mode=0755"
+    options = f"size={size_bytes},mode=0755" + (f",nr_inodes={most_files}" if most_files else "")
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, timeout=_MOUNT_SECONDS, check=False).returncode != 0:
         folder.rmdir()

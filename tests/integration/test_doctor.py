@@ -1,5 +1,6 @@
 """`tidemill doctor`: each part by itself, and what to do about it."""
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from tests.disks import small_disk
 from tests.integration.conftest import LiveApi, MakeKey, RunCli
 from tests.integration.mlflow_server import mlflow_server, mlflow_settings  # noqa: F401 - a fixture
 from tests.s3_servers import s3_settings
@@ -21,7 +23,7 @@ from tidemill.features.health import database, machine, servers
 from tidemill.features.health.service import Parts, check_all
 from tidemill.kit.clock import utc_now
 from tidemill.schemas.health import CheckResult
-from tidemill.settings.model import Settings
+from tidemill.settings.model import ModelServerSettings, Settings
 
 
 async def _doctor(run_cli: RunCli, **environment: str) -> tuple[int, dict[str, CheckResult]]:
@@ -155,3 +157,44 @@ async def test_open_secret_files_are_told(monkeypatch: pytest.MonkeyPatch, tmp_p
 async def test_a_certificate_that_cannot_be_read_is_a_problem() -> None:
     assert (await servers.check_certificate("127.0.0.1:9")).state == "problem"
     assert (await servers.check_certificate(None)).state == "ok"
+
+
+async def test_the_disk_that_is_worst_off_is_told_by_its_place_for_bytes_and_for_files(tmp_path: Path) -> None:
+    with small_disk(4 * 2**20, most_files=100) as disk:
+        settings = Settings(data_dir=tmp_path, model_server=ModelServerSettings(state_dir=disk.path / "not-yet"))
+        assert str(disk.path) not in (await machine.check_disk(settings)).detail
+        disk.fill()
+        full = await machine.check_disk(settings)
+        assert (full.state, f"free where {disk.path} lies" in full.detail) == ("problem", True)
+        disk.free()
+        for number in range(98):
+            (disk.path / str(number)).touch()
+        crowded = await machine.check_disk(settings)
+        assert (crowded.state, "files are free" in crowded.detail) == ("problem", True)
+
+
+@pytest.mark.parametrize(
+    ("checks", "notices", "state", "words"),
+    [
+        ({"disk": False}, {"api_reached": True}, "problem", "not ready: its disk takes no rows"),
+        ({"disk": True}, {"ledger_ships": False}, "warning", "answers, but its predictions are not shipped"),
+        ({"disk": True}, {"ledger_ships": True}, "ok", "It answers."),
+        (None, None, "problem", "does not answer as a model server does"),
+    ],
+)
+async def test_what_a_model_server_says_of_itself_is_told_in_words(
+    run_cli: RunCli, checks: dict[str, bool] | None, notices: dict[str, bool] | None, state: str, words: str
+) -> None:
+    page = json.dumps({"status": "ok", "checks": checks, "notices": notices} if checks else "hello").encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        code = b"200" if checks is None or all(checks.values()) else b"503"
+        writer.write(b"HTTP/1.1 %s x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (code, len(page)) + page)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found = (await _doctor(run_cli, TIDEMILL_MODEL_SERVER_URL=url))[1]["model server"]
+    assert (found.state, words in found.detail) == (state, True), found

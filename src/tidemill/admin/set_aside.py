@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from tidemill.kit.errors import Conflict, NotFound, Unavailable
 from tidemill.kit.trees import remove_tree
-from tidemill.model_server.ledger.set_aside import SetAside
+from tidemill.model_server.ledger.set_aside import SetAside, read_plain
 from tidemill.model_server.quarantine import Quarantine, is_plain, size_of
 
 FILE = "file"
@@ -57,14 +57,23 @@ class Found:
     def retry(self, repaired: bytes | None) -> int:
         """Ship the rows, or what they were mended to, again; how many.
 
+        Of a file in quarantine those are shipped that the ledger wrote, such as of a segment under a strange name.
+
         Raises Conflict if there are none to ship or they wait for it, Unavailable if the disk fails.
         """
-        if self.kind == FILE:
-            raise Conflict("set_aside_not_rows", "Only rows can be shipped again; `discard` clears anything.")
         try:
+            if self.kind == FILE:
+                return self._take_up(repaired)
             return SetAside(self.path.parent).retry(self.path.stem, repaired)
         except OSError as error:
             raise _failed(self.path, "shipped again", error) from None
+
+    def _take_up(self, repaired: bytes | None) -> int:
+        if repaired is not None or not is_plain(self.path):
+            raise Conflict("set_aside_not_rows", "Only rows can be shipped again; `discard` clears anything.")
+        rows = SetAside(self.path.parents[1] / "ledger" / "rejected").take_up(read_plain(self.path))
+        self.path.unlink(missing_ok=True)
+        return rows
 
     def discard(self) -> None:
         """Delete it; something that is gone already is no error.

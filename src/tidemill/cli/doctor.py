@@ -28,6 +28,20 @@ _ANSWER_TIMEOUT_SECONDS = 15
 _SKEW_SECONDS = 5
 _RENEW_DAYS = 21
 _MOST_NAMES = 10
+_SAID = {
+    "snapshot": "it does not know yet what to serve",
+    "models": "its models are not loaded yet, or cannot be for its disk's sake",
+    "ledger": "its ledger is full, or has stopped",
+    "disk": "its disk takes no rows: full, read-only or away",
+    "every_model_loaded": "not every model is loaded",
+    "api_reached": "it does not reach the api",
+    "ledger_ships": "its predictions are not shipped at present, and wait on its disk",
+    "ledger_rejected_nothing": "rows are set aside",
+    "ledger_retries_nothing": "rows wait to be shipped again",
+    "ledger_lost_nothing": "answered rows are lost",
+    "no_file_in_quarantine": "files are in quarantine",
+}
+"""What a check or notice of a model server means when it fails."""
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
@@ -123,9 +137,15 @@ def _clock(answer: HealthChecks, took_seconds: float) -> CheckResult:
 
 def _model_server(tidemill: Tidemill) -> CheckResult:
     try:
-        tidemill.health.model_server_ready()
+        found = tidemill.health.model_server_ready()
     except TidemillError as error:
         return _problem("model server", error.detail, "Look at its log; TIDEMILL_MODEL_SERVER_URL says where it is.")
+    told = [_SAID.get(name, name) for name in (*found.failed, *found.noticed)]
+    if found.failed:
+        return _problem("model server", f"It is not ready: {'; '.join(told)}.", "Look at its disk and its log.")
+    if found.noticed:
+        advice = "Look at its log; `tidemill admin ledger list` there shows what is set aside."
+        return _warning("model server", f"It answers, but {'; '.join(told)}.", advice)
     return _ok("model server", "It answers.")
 
 

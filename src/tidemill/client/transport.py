@@ -84,6 +84,17 @@ class Transport:
             time.sleep(wait_seconds)
         raise AssertionError("unreachable")
 
+    def look(self, path: str, params: Mapping[str, Any]) -> tuple[bool, Any]:
+        """Ask once: whether the answer is a success, and its JSON, None if it has none. Raises Unavailable."""
+        try:
+            response = self._http.get(path, params=params)
+        except (httpx.TransportError, UnicodeError, httpx.InvalidURL) as error:
+            raise errors.Unavailable("server_unreachable", f"{self.url} cannot be reached.") from error
+        try:
+            return response.is_success, response.json()
+        except ValueError:
+            return response.is_success, None
+
     @contextlib.contextmanager
     def stream(
         self,

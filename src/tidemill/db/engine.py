@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from tidemill.db.patience import patient_connection
 from tidemill.db.statements import trace_statements
 from tidemill.settings.model import DatabaseSettings
 
@@ -12,7 +13,11 @@ SessionFactory = async_sessionmaker[AsyncSession]
 
 
 def create_engine(settings: DatabaseSettings, application_name: str) -> AsyncEngine:
-    """An engine whose connections carry ``application_name`` and the statement timeout; opens nothing yet."""
+    """An engine whose connections carry ``application_name`` and the statement timeout; opens nothing yet.
+
+    One that gets no answer for longer than that is given up, as if PostgreSQL had closed it.
+    """
+    connection = patient_connection(settings.statement_timeout_seconds, settings.connect_timeout_seconds)
     engine = create_async_engine(
         settings.url.get_secret_value(),
         pool_size=settings.pool_size,
@@ -22,6 +27,7 @@ def create_engine(settings: DatabaseSettings, application_name: str) -> AsyncEng
         pool_recycle=1800,
         hide_parameters=True,  # errors are logged, and values are callers' data
         connect_args={
+            "async_creator_fn": connection.connect,
             "application_name": application_name,
             "connect_timeout": settings.connect_timeout_seconds,
             "options": f"-c statement_timeout={settings.statement_timeout_seconds * 1000} -c timezone=UTC",

@@ -11,6 +11,7 @@ from tidemill.web.problems import RETRY_AFTER_SECONDS
 
 Check = Callable[[], Awaitable[bool]]
 _CHECK_TIMEOUT_SECONDS = 3
+_LONGEST_CHECK_SECONDS = 30
 
 
 class Health(Reply):
@@ -54,6 +55,7 @@ class _Shared:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._round: asyncio.Task[dict[str, bool]] | None = None
+        self._running: dict[str, asyncio.Task[bool]] = {}
 
     async def __call__(self) -> dict[str, bool]:
         if self._round is None or self._round.done():
@@ -61,13 +63,21 @@ class _Shared:
         return dict(await asyncio.shield(self._round))
 
     async def _run(self) -> dict[str, bool]:
-        results = await asyncio.gather(*map(_passes, self._checks.values()))
+        results = await asyncio.gather(*map(self._passes, self._checks))
         return dict(zip(self._checks, results, strict=True))
 
+    async def _passes(self, name: str) -> bool:
+        """A check that takes too long is left to end by itself: ending it may take as long, such as a query's."""
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = asyncio.create_task(_result(self._checks[name]), name=f"check {name}")
+        await asyncio.wait({running}, timeout=_CHECK_TIMEOUT_SECONDS)
+        return running.done() and running.result()
 
-async def _passes(check: Check) -> bool:
+
+async def _result(check: Check) -> bool:
     try:
-        async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
             return await check()
     except Exception:  # noqa: BLE001 - whatever a check raises, the process is not ready
         return False

@@ -1,6 +1,7 @@
 """Every file of a model server's state: damaged, empty, foreign, a folder in its place. It goes on, and tells."""
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.disks import SmallDisk, small_disk
 from tests.integration.serving.test_ledger import Receiver, line
 from tidemill.admin.main import app as admin
-from tidemill.kit.errors import Unavailable
+from tidemill.kit.errors import Conflict, Invalid, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.probe import DiskProbe
@@ -21,6 +23,7 @@ from tidemill.model_server.ledger.segments import SegmentFolder
 from tidemill.model_server.ledger.shipper import Shipper
 from tidemill.model_server.ledger.writer import LedgerLimits, LedgerWriter
 from tidemill.model_server.main import ModelServer
+from tidemill.model_server.slots import Slots
 from tidemill.model_server.sync.bundles import BundleCache
 from tidemill.settings.model import ModelServerSettings
 
@@ -209,6 +212,39 @@ async def test_a_damaged_middle_costs_its_own_rows_alone(tmp_path: Path) -> None
     assert (shipper.aside.lost_rows, shipper.aside.rows) == (1, 2)
 
 
+async def test_a_row_in_the_place_of_another_is_counted_as_the_loss_of_that(tmp_path: Path) -> None:
+    segment = await _left_behind(SegmentFolder(tmp_path / "ledger"), 4)
+    segment.write_bytes(line(0) * 4)
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (set(rows), shipper.aside.lost_rows) == ({0}, 3)
+
+
+async def test_segments_that_were_renamed_or_doubled_are_shipped_and_no_loss_is_told(tmp_path: Path) -> None:
+    folder = SegmentFolder(tmp_path / "ledger")
+    first = await _left_behind(folder, 3)
+    shutil.copy(await _left_behind(folder, 5), folder.path(7))
+    first.rename(folder.path(9))
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (len(rows), set(rows)) == (3 + 5 + 5, set(range(5)))  # the api keeps each of them once
+    assert (shipper.aside.lost_rows, shipper.aside.rows) == (0, 0)
+
+
+async def test_rows_of_a_segment_under_a_strange_name_are_shipped_on_an_operators_word(tmp_path: Path) -> None:
+    segment = await _left_behind(SegmentFolder(tmp_path / "ledger"), 3)
+    segment.rename(segment.with_name("segment.bak"))
+    (segment.parent / "notes.txt").write_text("not a row\n")
+    rows, shipper = await _shipped(tmp_path / "ledger")
+    assert (rows, shipper.aside.lost_rows) == ([], 3)
+    place = ["--state-dir", str(tmp_path)]
+    listed = json.loads(await asyncio.to_thread(_admin, "list", *place, "--output", "json"))
+    names = {kept["name"].partition("-")[2]: kept["name"] for kept in listed if kept["kind"] == "file"}
+    assert "3 rows" in await asyncio.to_thread(_admin, "retry", names["segment.bak"], *place)
+    refused = CliRunner().invoke(admin, ["ledger", "retry", names["notes.txt"], *place])
+    assert isinstance(refused.exception, Invalid)
+    assert (await _shipped(tmp_path / "ledger"))[0] == [0, 1, 2]
+    assert [path.name for path in (tmp_path / "quarantine").iterdir()] == [names["notes.txt"]]
+
+
 async def test_what_is_set_aside_counts_within_the_budget_and_refuses_when_it_is_full(tmp_path: Path) -> None:
     folder, receiver = SegmentFolder(tmp_path / "ledger"), Receiver()
     receiver.poison = set(range(50))
@@ -294,3 +330,80 @@ async def test_readiness_tells_a_full_disk_and_returns_with_its_space(
     assert not await ready()
     await server._control_plane.close()
     server._state.close()
+
+
+def _read_only(disk: SmallDisk) -> None:
+    disk.make_read_only()
+
+
+def _without_bytes(disk: SmallDisk) -> None:
+    disk.fill()
+
+
+def _without_files(disk: SmallDisk) -> None:
+    for number in itertools.count():
+        try:
+            (disk.path / f"full-{number}").touch()
+        except OSError:
+            return
+
+
+def _given_back(disk: SmallDisk) -> None:
+    disk.make_read_only(False)
+    for path in (*disk.path.glob("full-*"), *disk.path.glob("filler")):
+        path.unlink()
+
+
+@pytest.mark.parametrize("state", ["new", "used"])
+@pytest.mark.parametrize("slots", [0, 2])
+@pytest.mark.parametrize("harm", [_read_only, _without_bytes, _without_files], ids=lambda harm: harm.__name__[1:])
+async def test_a_server_starts_on_a_disk_that_cannot_be_written_and_is_ready_when_it_can(
+    harm: Callable[[SmallDisk], None], slots: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.model_server.ledger.probe._EVERY_SECONDS", 0)
+    with small_disk(2**20, most_files=80) as disk:
+        if slots:
+            (disk.path / "slot-000").mkdir()
+        if state == "used":
+            await _starts(disk.path, state_slots=slots)
+        harm(disk)
+        server = ModelServer(_settings(disk.path, state_slots=slots), "test")
+        ready = server.checks()["disk"]
+        assert not await ready()
+        await server._synchronizer.restore()
+        with pytest.raises(Unavailable):
+            await server._writer.append(line(2))
+        with pytest.raises(Conflict):
+            StateDirectory(server._state.root)
+        _given_back(disk)
+        assert await ready()
+        await server._writer.append(line(3))
+        await server._close()
+        assert server._segments.size_bytes() == len(line(3)) + (len(line(1)) if state == "used" else 0)
+
+
+async def test_slots_on_a_disk_where_none_can_be_made_tell_of_the_disk() -> None:
+    with small_disk(2**20) as disk:
+        disk.make_read_only()
+        with pytest.raises(Unavailable) as refused:
+            Slots(disk.path, 2).claim()
+    assert refused.value.code == "disk_unavailable"
+
+
+async def test_a_read_only_disk_costs_no_server_when_a_deployment_goes(tmp_path: Path) -> None:
+    with small_disk(2**20) as disk:
+        state = StateDirectory(disk.path / "state")
+        cache = BundleCache(state, _no_download)
+        bundle = state.bundles / f"{'a' * 64}.tar"
+        bundle.write_bytes(b"x")
+        state.close()  # its lock is a file that is open for writing
+        disk.make_read_only()
+        cache.keep_only([])
+        assert bundle.exists()
+        disk.make_read_only(False)
+        cache.keep_only([])
+        assert not bundle.exists()
+
+
+async def _no_download(_sha256: str, _size_bytes: int, _target: Path) -> None:
+    raise AssertionError("nothing is fetched")

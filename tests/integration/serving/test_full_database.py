@@ -18,6 +18,7 @@ from tests.integration.serving.test_exactly_once import recorded
 from tests.integration.serving.test_full_disk import ask, serving
 from tests.integration.serving.test_ledger import ledger_row
 from tidemill.db.engine import SessionFactory
+from tidemill.features.health.database import check_space
 from tidemill.features.predictions import ingest
 from tidemill.features.predictions.rows import read_lines
 from tidemill.kit.clock import utc_now
@@ -61,6 +62,8 @@ async def test_rows_wait_while_postgresql_has_no_space_and_arrive_once_when_it_h
     content = b"\n".join(json.dumps(ledger_row(inputs={"x": "x" * 5000, "n": n})).encode() for n in range(100))
     refused = await control.post("/api/v1/ledger/segments", content=content, headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (503, "disk_full"), refused.text
+    told = await check_space(sessions)
+    assert (told.state, "no space left" in told.detail) == ("problem", True)
     assert int(refused.headers["retry-after"]) > 0
 
     async def shipping_fails() -> bool:
@@ -70,6 +73,7 @@ async def test_rows_wait_while_postgresql_has_no_space_and_arrive_once_when_it_h
     await until(shipping_fails)
     assert list((server.state / "ledger").glob("*.wal"))
     disk.free()
+    assert (await check_space(sessions)).state == "ok"
     await server.until_shipped(60)
     found = await recorded(sessions)
     assert set(found) - before == set(answered)

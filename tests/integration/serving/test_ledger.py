@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -309,6 +309,61 @@ async def test_a_segment_that_vanishes_under_a_server_is_counted_at_once_and_wai
     assert (shipper.aside.lost_rows, writer.waiting_bytes) == (0, 0)
     await shipper.ship_waiting()
     assert shipper.aside.lost_rows == 5
+
+
+def _delete(folder: SegmentFolder) -> None:
+    for path in folder.folder.glob("*.*"):
+        path.unlink()
+
+
+def _rename(folder: SegmentFolder) -> None:
+    folder.path(max(folder.numbers())).rename(folder.path(9_000))
+
+
+def _replace(folder: SegmentFolder) -> None:
+    path = folder.path(max(folder.numbers()))
+    path.unlink()
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [_delete, _rename, _replace], ids=lambda harm: harm.__name__.strip("_"))
+@pytest.mark.parametrize("noticed_by", ["the next rows", "the shipper"])
+async def test_rows_of_the_open_segment_outlive_whatever_is_done_to_its_name(
+    writer: LedgerWriter, folder: SegmentFolder, harm: Callable[[SegmentFolder], None], noticed_by: str
+) -> None:
+    receiver = Receiver()
+    shipper = Shipper(folder, writer, receiver, 0.01)
+    await writer.append(line(1))
+    await writer.append(line(2))
+    harm(folder)
+    if noticed_by == "the next rows":
+        with pytest.raises(Unavailable):  # which are not answered, and written by nobody
+            await writer.append(line(3))
+    await shipper.ship_waiting()
+    await writer.append(line(4))
+    await shipper.ship_waiting()
+    assert {row["n"] for row in receiver.rows} == {1, 2, 4}
+    assert shipper.aside.lost_rows == 0
+    assert folder.numbers() == []
+
+
+async def test_rows_of_a_folder_that_is_away_wait_and_are_shipped_once_it_is_back(
+    writer: LedgerWriter, folder: SegmentFolder
+) -> None:
+    receiver = Receiver()
+    shipper = Shipper(folder, writer, receiver, 0.01)
+    await writer.append(line(1))
+    away = folder.folder.rename(folder.folder.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await writer.append(line(2))
+        assert not writer.is_writable()
+    assert writer.waiting_bytes >= len(line(1))
+    away.rename(folder.folder)
+    await writer.append(line(3))
+    await shipper.ship_waiting()
+    assert {row["n"] for row in receiver.rows} == {1, 3}
+    assert (shipper.aside.lost_rows, writer.waiting_bytes) == (0, 0)
 
 
 def test_a_state_directory_belongs_to_one_server(tmp_path: Path) -> None:

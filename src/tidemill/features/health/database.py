@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Literal
 
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.migrate import newest_revision
@@ -15,6 +16,7 @@ from tidemill.features.health.findings import age_text, ok, problem, warning
 from tidemill.jobs import queries as jobs
 from tidemill.kit.clock import utc_now
 from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
+from tidemill.kit.sqlstates import passing
 from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.health import CheckResult
 from tidemill.schemas.serving import ServerReport
@@ -32,6 +34,11 @@ _REPORTS = text("""
     ), '[]'))
     FROM model_servers WHERE seen_at >= :since ORDER BY id LIMIT :servers
 """)
+_TAKES_ROOM = text(
+    "CREATE TEMPORARY TABLE doctor_takes_room ON COMMIT DROP AS "
+    "SELECT repeat('x', 1000) AS filler FROM generate_series(1, 1000)"
+)
+"""A megabyte, as much as a full disk has left at most."""
 _SKEW_WARNING_SECONDS, _SKEW_PROBLEM_SECONDS = 2, 30
 _WAIT_WARNING_SECONDS, _WAIT_PROBLEM_SECONDS = 300, 3600
 _BACKLOG_WARNING_BYTES = 256 * 2**20
@@ -47,6 +54,20 @@ async def check_schema(sessions: SessionFactory) -> CheckResult:
     if revision == newest:
         return ok("schema", f"PostgreSQL answers; its schema is the newest, {revision}.")
     return problem("schema", f"The schema is {revision}, this version needs {newest}.", "Run `tidemill admin migrate`.")
+
+
+async def check_space(sessions: SessionFactory) -> CheckResult:
+    """Whether PostgreSQL takes changes: reading goes on where its disk is full, and all else looks well."""
+    try:
+        async with transaction(sessions) as session:
+            await session.execute(_TAKES_ROOM)
+    except DBAPIError as error:
+        refused = passing(getattr(error.orig, "sqlstate", None))
+        if refused is None:
+            raise
+        found = f"{refused.detail} Predictions wait on the model servers, and jobs in the queue."
+        return problem("database space", found, "Make room on its disk; look at its log.")
+    return ok("database space", "PostgreSQL takes changes.")
 
 
 async def check_clock(sessions: SessionFactory) -> CheckResult:

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tidemill.features.health.findings import ok, problem, warning
@@ -16,15 +17,51 @@ _CONTAINER_SECRETS = "/run/secrets/"
 
 
 async def check_disk(settings: Settings) -> CheckResult:
-    folder = _existing(settings.data_dir.resolve())
+    """Every disk that something of ours lies on; what is told is the one that is worst off."""
+    disks = await asyncio.to_thread(_disks, _folders(settings))
+    worst = min(disks, key=lambda disk: (not disk.is_read_only, disk.share))
+    if worst.is_read_only:
+        return problem("disk", f"{worst.folder} is on a disk that is read-only.", "Look at what the kernel says of it.")
+    if worst.share > _LOW_SHARE:
+        return ok("disk", worst.said)
+    return (problem if worst.share < _FULL_SHARE else warning)("disk", worst.said, "Make room, or add some.")
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """share: of its bytes, or of the files that it can hold, whichever is scarcer."""
+
+    folder: Path
+    share: float
+    said: str
+    is_read_only: bool
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Those on this machine; a model server may be on another one."""
+    found = [settings.data_dir, settings.model_server.state_dir]
+    found += [settings.worker.scratch_dir] if settings.worker.scratch_dir else []
     if settings.object_store.url.startswith("file://"):
-        folder = _existing(Path(settings.object_store.url.removeprefix("file://")).resolve())
-    usage = await asyncio.to_thread(shutil.disk_usage, folder)
-    share = usage.free / usage.total
-    found = f"{share:.0%} of {usage.total / 1e9:.0f} GB are free."
-    if share > _LOW_SHARE:
-        return ok("disk", found)
-    return (problem if share < _FULL_SHARE else warning)("disk", found, "Make room, or add some.")
+        found.append(Path(settings.object_store.url.removeprefix("file://")))
+    return found
+
+
+def _disks(folders: Iterable[Path]) -> list[_Disk]:
+    by_device: dict[int, Path] = {}
+    for folder in folders:
+        existing = _existing(folder.absolute())
+        by_device.setdefault(existing.stat().st_dev, existing)
+    return [_disk(folder) for folder in by_device.values()]
+
+
+def _disk(folder: Path) -> _Disk:
+    found = os.statvfs(folder)
+    total = found.f_blocks * found.f_frsize
+    free = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
+    files = found.f_favail / found.f_files if found.f_files else 1.0  # some count none
+    said = f"{free:.0%} of {total / 1e9:.1f} GB" if free <= files else f"{files:.0%} of {found.f_files} files"
+    is_read_only = bool(found.f_flag & os.ST_RDONLY)
+    return _Disk(folder, min(free, files), f"{said} are free where {folder} lies.", is_read_only)
 
 
 def _existing(folder: Path) -> Path:

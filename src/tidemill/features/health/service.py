@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
+
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.db.engine import SessionFactory
 from tidemill.features.health import database, machine, servers
 from tidemill.features.health.findings import problem
 from tidemill.kit.errors import TidemillError
+from tidemill.kit.sqlstates import passing
 from tidemill.sandbox.confinement import Kernel
 from tidemill.schemas.health import CheckResult
 from tidemill.settings.model import Settings
@@ -34,6 +37,7 @@ def _checks(parts: Parts) -> dict[str, Callable[[], Awaitable[CheckResult]]]:
     settings, sessions = parts.settings, parts.sessions
     return {
         "schema": lambda: database.check_schema(sessions),
+        "database space": lambda: database.check_space(sessions),
         "database clock": lambda: database.check_clock(sessions),
         "object store": lambda: servers.check_store(parts.store),
         "mlflow": lambda: servers.check_mlflow(parts.mlflow),
@@ -58,5 +62,9 @@ async def _within_limits(part: str, check: Callable[[], Awaitable[CheckResult]])
         return problem(part, f"No answer in {_TIMEOUT_SECONDS} s.", "Look at its log and at the load of its machine.")
     except TidemillError as error:
         return problem(part, error.detail, "Look at its log; the api's settings say where it is expected.")
+    except DBAPIError as error:
+        refused = passing(getattr(error.orig, "sqlstate", None))
+        detail = f"The check failed ({type(error).__name__})." if refused is None else refused.detail
+        return problem(part, detail, "Look at PostgreSQL's log, and at the room on its disk.")
     except Exception as error:  # noqa: BLE001 - whatever breaks in a check is a finding about its part
         return problem(part, f"The check failed ({type(error).__name__}).", "Look at the api's log.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tidemill.model_server.disk import Preparation, sync_directory
 from tidemill.model_server.ledger.marks import Mark, MarkFile, read_mark
 from tidemill.model_server.ledger.probe import PROBE_NAME
-from tidemill.model_server.ledger.set_aside import SetAside, tidy
+from tidemill.model_server.ledger.set_aside import SetAside, read_plain, tidy
 from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
 
 _SUFFIX = ".wal"
@@ -147,8 +147,24 @@ class SegmentFolder:
     def _count_missing(self, mark_path: Path) -> None:
         mark = read_mark(mark_path)
         if mark is not None and mark.rows:
+            if (renamed := self._renamed(mark)) is not None:
+                mark_path.rename(renamed.with_suffix(_MARK_SUFFIX))
+                return
             self.count_lost(int(mark_path.stem), mark.rows, "segment_missing")
         mark_path.unlink(missing_ok=True)
+
+    def _renamed(self, mark: Mark) -> Path | None:
+        """A segment without a mark that is just as long as ``mark`` says: the one that it was beside."""
+        for path in map(self.path, self.numbers()):
+            status = _status(path)
+            if (
+                status is not None
+                and status.st_size == mark.size_bytes
+                and not os.path.lexists(path.with_suffix(_MARK_SUFFIX))
+                and read_plain(path).count(b"\n") == mark.rows
+            ):
+                return path
+        return None
 
 
 def _written_at(paths: Iterable[Path]) -> Iterator[float]:

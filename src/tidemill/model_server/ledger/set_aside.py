@@ -148,6 +148,18 @@ class SetAside:
         sync_directory(self.folder)
         return len(lines)
 
+    def take_up(self, content: bytes) -> int:
+        """Have the whole lines of a segment that lay elsewhere shipped by the next pass; how many they are.
+
+        Lines that are not as the ledger wrote them are left out. Raises Invalid if none is left.
+        """
+        lines = [line for line in map(payload_of, content.split(b"\n")) if line]
+        if not lines:
+            raise Invalid("set_aside_rows_missing", "It holds no row as the ledger writes them.")
+        rows = b"".join(line + b"\n" for line in lines)
+        self._write(f"{sha256_of_bytes(rows)[:32]}-{uuid7().hex}.retry", rows)
+        return len(lines)
+
     def discard(self, name: str) -> None:
         """Delete what is kept under ``name``. Raises NotFound."""
         path = self._existing(name)

@@ -133,7 +133,7 @@ class Shipper:
             self._look_at_torn(found, len(content), mark, aside)
         for part in _parts(found.payloads):
             await self._ship_rows(part, aside)
-        lost = 0 if mark is None else mark.rows - content[: mark.size_bytes].count(b"\n")
+        lost = 0 if mark is None else mark.rows - _different_lines(content[: mark.size_bytes])
         if lost > 0:
             log.error("Answered rows are missing from a segment", extra={"child": str(number), "rows": lost})
             await asyncio.to_thread(self._folder.count_lost, number, lost, "segment_damaged")
@@ -208,6 +208,11 @@ def _goes_on(path: Path, failures: list[OSError]) -> Iterator[None]:
             return
         log.error("A file of the ledger cannot be shipped", extra={"child": path.name, "reason": error.errno})  # noqa: TRY400 - the number says it
         failures.append(error)
+
+
+def _different_lines(content: bytes) -> int:
+    """Whole ones. No row is written twice, so one that is there twice stands in the place of another."""
+    return len(set(content.split(b"\n")[:-1]))
 
 
 def _parts(rows: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
