@@ -4,13 +4,17 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
 from openpyxl.chart import BarChart
+from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+from openpyxl.worksheet.merge import MergeCells
 
 from tests.integration.ingest.ingesting import Ingest, table_of
 from tests.integration.reading.workbooks import NAMES, WHOLE, sheet, workbook
+from tidemill.training.ingest import excel_source
 
 
 @pytest.fixture
@@ -61,6 +65,14 @@ REFUSED = {
         row(2, '<c r="A2" t="n"><is><t>1</t></is></c>'), "file_damaged", "row 2, cell A2",
     ),
     "a text within the cell as a number": (row(2, cell("A2", 1, "inlineStr")), "file_damaged", "row 2, cell A2"),
+    "a row within a row": (
+        '<row r="2">' + cell("A2", 1) + row(3, cell("A3", 2)) + "</row>", "sheet_out_of_order", "row 3",
+    ),
+    "a cell within a cell": (
+        row(2, '<c r="A2"><c r="B2"><v>1</v></c><v>2</v></c>'), "sheet_out_of_order", "row 2, cell B2",
+    ),
+    "two values": (row(2, '<c r="A2"><v>1</v><v>2</v></c>'), "file_damaged", "row 2, cell A2"),
+    "a value with an element in it": (row(2, '<c r="A2"><v>1<v/>2</v></c>'), "file_damaged", "row 2, cell A2"),
     "a formula without an element for its value": (
         row(2, '<c r="A2"><f>1+1</f></c>', cell("B2", 1)), "formulas_without_values", "row 2, column a",
     ),
@@ -122,6 +134,45 @@ def test_formulas_are_looked_for_wherever_the_sheet_lies_and_in_any_notation(ing
                 content = content.replace(b"worksheets/sheet1.xml", b"elsewhere/sheet1.xml")
             moved.writestr(name.replace("worksheets/sheet1.xml", "elsewhere/sheet1.xml"), content)
     assert ingest.refused(out.getvalue()).code == "formulas_without_values"
+
+
+def test_no_more_is_read_of_a_sheet_than_holds_values(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Formatted cells to the last column, and what follows the rows, would take the library minutes."""
+    widths: list[int] = []
+    made = ReadOnlyWorksheet._get_row
+
+    def noting(self: ReadOnlyWorksheet, row: Any, *args: Any, **options: Any) -> Any:
+        found = made(self, row, *args, **options)
+        widths.append(len(found))
+        return found
+
+    monkeypatch.setattr(ReadOnlyWorksheet, "_get_row", noting)
+    monkeypatch.setattr(MergeCells, "from_tree", lambda _: pytest.fail("parsed what follows the rows"))
+    formatted = "".join(row(number, f'<c r="XFD{number}" s="1"/>') for number in range(3, 40))
+    content = workbook(sheet1=sheet(NAMES + TWO + formatted, "", '<mergeCells><mergeCell ref="A2:A3"/></mergeCells>'))
+    assert table_of(ingest(content)).to_pylist() == [{"a": 1, "b": 2}]
+    assert set(widths) == {2}
+
+
+def test_a_tag_that_parsers_would_begin_again_and_again_is_refused(ingest: Ingest) -> None:
+    content = workbook(sheet1=sheet(NAMES + f'<row r="2" spans="{" " * 2**21}">' + cell("A2", 1) + "</row>"))
+    assert "tag" in ingest.refused(content).detail
+
+
+def test_a_text_that_many_cells_share_is_bounded_by_row_and_in_all(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f'<c r="A2" t="inlineStr"><is><t>{"x" * 17 * 2**20}</t></is></c>'
+    long = ingest.refused(workbook(sheet1=sheet(NAMES + row(2, text))))
+    assert (long.code, long.problems[0].pointer) == ("row_too_long", "row 2, column A")
+    monkeypatch.setattr(excel_source, "most_unpacked_bytes", lambda *_: 2**21)
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for values in (["a", "b"], *(["x" * 32_000, 1] for _ in range(100))):
+        book.active.append(values)
+    out = io.BytesIO()
+    book.save(out)
+    assert ingest.refused(out.getvalue()).code == "file_too_large"
 
 
 def test_hidden_sheets_come_last_and_charts_are_no_sheets(ingest: Ingest) -> None:

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from tidemill.kit.errors import Invalid, TooLarge
 from tidemill.kit.limits import MAX_DATASET_ROWS
 from tidemill.kit.parquet_pages import TAIL_BYTES, check_footer, check_schema
-from tidemill.kit.sizes import format_size
 from tidemill.kit.thrift_compact import Damaged
 from tidemill.reading.damage import decoding
 from tidemill.reading.dialect import checked_names
@@ -21,13 +20,12 @@ from tidemill.schemas.datasets import MAX_COLUMNS
 from tidemill.training.ingest.arrow_sizes import batch_sizes
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.parquet_groups import RowGroup, texts_of
-from tidemill.training.ingest.row_lengths import slices
+from tidemill.training.ingest.row_lengths import MOST_TEXTS_BYTES, slices, texts_grown
 from tidemill.training.ingest.storable import check_structure, first_not_utf8, first_with_nul, refuse_text
 from tidemill.training.ingest.typed_column import our_type, plain_text
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _MOST_ROWS = 2**15
-_MOST_TEXTS_BYTES = 200 * 2**30
 _LONGEST_SHARE = 8
 """Of the free memory, what a batch may take if every row of it is as long as any can be."""
 _FOOTER_GROWTH = 16
@@ -73,14 +71,14 @@ class _TypedSource:
 
     def batches(self) -> Generator[Batch, None, None]:
         index, limits, texts_bytes = 0, self._limits, 0
-        most_bytes = most_unpacked_bytes(self._path.stat().st_size, _MOST_TEXTS_BYTES)
+        most_bytes = most_unpacked_bytes(self._path.stat().st_size, MOST_TEXTS_BYTES)
         with _readable(self.format):
             for whole, share in self._record_batches():
                 for batch in slices(whole, index, 2 * limits.block_bytes, limits.longest_row_bytes):
                     arrays = [self._plain(*item, index) for item in zip(self.names, batch.columns, strict=True)]
                     texts_bytes += sum(array.nbytes for array in arrays if pa.types.is_string(array.type))
                     if texts_bytes > most_bytes:
-                        raise _grown(most_bytes)
+                        raise texts_grown(most_bytes)
                     if batch.num_rows:
                         yield Batch(pa.Table.from_arrays(arrays, names=list(self.names)), index, read_share=share)
                     index += batch.num_rows
@@ -113,12 +111,6 @@ def _look_at_zones(schema: Any) -> None:
     for kind in schema.types:
         zone_of = kind.value_type if pa.types.is_dictionary(kind) else kind
         _ = zone_of.tz if pa.types.is_timestamp(zone_of) else None
-
-
-def _grown(most_bytes: int) -> TooLarge:
-    """Both formats hold a text once however often it stands in the table, so a few bytes may go on for days."""
-    detail = f"Written out, the texts of so small a file take more than {format_size(most_bytes)}."
-    return TooLarge("file_too_large", detail)
 
 
 class ParquetSource(_TypedSource):

@@ -14,10 +14,12 @@ from xml.parsers import expat
 from tidemill.kit.errors import Invalid, Problem
 
 _CHUNK_BYTES = 2**18
+_LONGEST_TAG_BYTES = 2**20
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})", re.ASCII)
 _MOST_COLUMNS = 2**14
 _LETTERS = 26
+_OF_ROWS = frozenset({"row", "c", "v", "f", "sheetData"})
 _MOST_PLACES = 100
 _MOST_INDEX_CHARACTERS = 10
 _DETAILS = {
@@ -32,8 +34,12 @@ _DETAILS = {
 class SheetFindings:
     """``formulas``: places (row, column, both from 1) of formulas that were never calculated, the first of them.
 
-    merged, hidden_rows, hidden_columns: how many there are.
+    merged, hidden_rows, hidden_columns: how many there are. width, last_row: of the last column and the last row that
+    hold a value, both from 1; what lies beyond them is formatted at most.
     """
+
+    width: int = 0
+    last_row: int = 0
 
     formulas: list[tuple[int, int]] = field(default_factory=list)
     formula_count: int = 0
@@ -69,10 +75,24 @@ def look_through(stream: IO[bytes], text_count: int) -> SheetFindings:
     parser.StartElementHandler = walk.begin
     parser.EndElementHandler = walk.end
     parser.CharacterDataHandler = walk.text
+    _feed(parser, stream)
+    return walk.findings
+
+
+def check_texts(stream: IO[bytes]) -> None:
+    """Raises Invalid for a table of texts that would take for ever to parse, and whatever the parser raises."""
+    _feed(expat.ParserCreate(), stream)
+
+
+def _feed(parser: Any, stream: IO[bytes]) -> None:
+    """Parsers begin a tag anew with every piece that they are given of it, so that a long one takes its square."""
+    fed = 0
     while chunk := stream.read(_CHUNK_BYTES):
         parser.Parse(chunk, False)
+        fed += len(chunk)
+        if fed - parser.CurrentByteIndex > _LONGEST_TAG_BYTES:
+            raise Invalid("file_damaged", f"The workbook's XML has a tag of more than {_LONGEST_TAG_BYTES} bytes.")
     parser.Parse(b"", True)
-    return walk.findings
 
 
 class _Walk:
@@ -82,17 +102,20 @@ class _Walk:
         self.findings = SheetFindings()
         self._text_count = text_count
         self._row = self._column = 0
-        self._inside = False
+        self._inside = 0
+        self._is_in_row = False
         self._cell: dict[str, Any] | None = None
         self._value: list[str] | None = None
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         space, _, tag = name.rpartition("|")
-        if tag == "sheetData":
-            self._inside = True
-        if self._inside:
-            if space != _MAIN and tag in ("row", "c", "v", "f", "sheetData"):
+        self._inside += tag == "sheetData"
+        if space != _MAIN:
+            if self._inside and tag in _OF_ROWS:
                 raise Invalid("sheet_unsupported", "The sheet is written in another dialect; save it as .xlsx again.")
+        elif self._value is not None:
+            raise self._unreadable("cell_unreadable")  # a library takes what stands before it for the whole value
+        elif tag in _OF_ROWS or self._cell is not None:
             self._begin_inside(tag, attributes)
         elif tag == "mergeCell":
             self.findings.merged += 1
@@ -101,15 +124,18 @@ class _Walk:
             self.findings.hidden_columns += 1
 
     def end(self, name: str) -> None:
-        _, _, tag = name.rpartition("|")
-        if tag == "sheetData":
-            self._inside = False
-        elif tag == "v" and self._cell is not None and self._value is not None:
+        space, _, tag = name.rpartition("|")
+        self._inside -= tag == "sheetData"
+        if space != _MAIN:
+            return
+        if tag == "v" and self._cell is not None and self._value is not None:
             self._cell["value"] = "".join(self._value)
             self._value = None
         elif tag == "c" and self._cell is not None:
             self._end_cell(self._cell)
             self._cell = None
+        elif tag == "row":
+            self._is_in_row = False
 
     def text(self, data: str) -> None:
         if self._value is not None:
@@ -122,27 +148,32 @@ class _Walk:
             self._begin_row(attributes)
         elif self._cell is not None:
             if tag == "v":
+                if "value" in self._cell:
+                    raise self._unreadable("cell_unreadable")
                 self._value = []
             elif tag in ("f", "is"):
                 self._cell[tag] = True
 
     def _begin_row(self, attributes: dict[str, str]) -> None:
         number = _whole(attributes["r"]) if "r" in attributes else self._row + 1
-        if number is None or number <= self._row:
+        if number is None or number <= self._row or self._is_in_row:
             raise _out_of_order(f"row {number or attributes['r'][:20]}", "row_out_of_order")
-        self._row, self._column = number, 0
+        self._row, self._column, self._is_in_row = number, 0, True
         self.findings.hidden_rows += _is_true(attributes.get("hidden"))
 
     def _begin_cell(self, attributes: dict[str, str]) -> None:
         reference = attributes.get("r")
         row, column = (self._row, self._column + 1) if not reference else _place_of(reference)
-        if row != self._row or not self._column < column <= _MOST_COLUMNS:
+        if self._cell is not None or row != self._row or not self._column < column <= _MOST_COLUMNS:
             raise _out_of_order(f"row {self._row}, cell {(reference or '')[:20]}", "cell_out_of_order")
         self._column = column
         self._cell = {"t": attributes.get("t", "n")}
 
     def _end_cell(self, cell: dict[str, Any]) -> None:
         kind, value = cell["t"], cell.get("value")
+        if value or "is" in cell:
+            self.findings.width = max(self.findings.width, self._column)
+            self.findings.last_row = self._row
         if "f" in cell and (value is None or (value == "" and kind != "str")) and "is" not in cell:
             self.findings.formula_count += 1
             if len(self.findings.formulas) < _MOST_PLACES:

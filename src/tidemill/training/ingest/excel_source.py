@@ -3,9 +3,11 @@
 import datetime as dt
 import re
 import warnings
+import weakref
 import zipfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +19,11 @@ import pyarrow as pa
 from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
 from tidemill.reading.damage import decoding
 from tidemill.reading.dialect import NO_HEADER, checked_names
+from tidemill.reading.text import most_unpacked_bytes
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
-from tidemill.training.ingest.excel_sheet import SheetFindings, formulas_missing, look_through
+from tidemill.training.ingest.excel_sheet import SheetFindings, check_texts, formulas_missing, letters_of, look_through
 from tidemill.training.ingest.model import Batch, Limits
+from tidemill.training.ingest.row_lengths import MOST_TEXTS_BYTES, row_too_long, texts_grown
 
 _CELLS_AT_ONCE = 2**16
 _SHARED_TEXTS = "xl/sharedStrings.xml"
@@ -54,9 +58,8 @@ class ExcelSource:
         self._check_size(min(limit_bytes, 100 * max(path.stat().st_size, 2**20)))
         self._check_sheets()
         self.warnings: list[str] = []
-        self._sheet = self._find_sheet()
-        found = self._look_through()
-        self.warnings += found.warnings()
+        self._sheet, self._found = self._find_sheet()
+        self.warnings += self._found.warnings()
         beginning = list(islice(self._rows(), 2))
         if not beginning:
             raise Invalid("file_empty", "The sheet holds no rows.")
@@ -69,18 +72,48 @@ class ExcelSource:
             self.warnings.append(NO_HEADER)
         texts = [_text_of(cell) or "" for cell in cells[:width]]
         self.names = checked_names(texts) if self._has_header else tuple(f"column_{i + 1}" for i in range(width))
-        if (missing := formulas_missing(found, self.names, MAX_ROW_PROBLEMS)) is not None:
+        if (missing := formulas_missing(self._found, self.names, MAX_ROW_PROBLEMS)) is not None:
             raise missing
 
     def describe(self) -> dict[str, Any]:
         return {"format": "excel", "sheet": self._sheet, "has_header": self._has_header}
 
     def batches(self) -> Generator[Batch, None, None]:
-        rows, index = self._data_rows(), 0
-        while chunk := list(islice(rows, max(1, _CELLS_AT_ONCE // len(self.names)))):
+        index, texts_bytes = 0, 0
+        most_bytes = most_unpacked_bytes(self._path.stat().st_size, MOST_TEXTS_BYTES)
+        for chunk in self._chunks():
             self._check_width(chunk)
-            yield self._batch([cells for _, cells in chunk], index)
+            batch = self._batch([cells for _, cells in chunk], index)
+            texts_bytes += batch.table.nbytes
+            if texts_bytes > most_bytes:
+                raise texts_grown(most_bytes)
+            yield batch
             index += len(chunk)
+
+    def _chunks(self) -> Iterator[list[_Row]]:
+        """Rows together, fewer where they are long: a workbook holds a text once however many cells have it."""
+        most_rows, most_bytes = max(1, _CELLS_AT_ONCE // len(self.names)), 2 * self._limits.block_bytes
+        chunk: list[_Row] = []
+        chunk_bytes = 0
+        for row in self._data_rows():
+            row_bytes = self._checked_bytes(row)
+            if chunk and (len(chunk) == most_rows or chunk_bytes + row_bytes > most_bytes):
+                yield chunk
+                chunk, chunk_bytes = [], 0
+            chunk.append(row)
+            chunk_bytes += row_bytes
+        if chunk:
+            yield chunk
+
+    def _checked_bytes(self, row: _Row) -> int:
+        """What its texts take, as characters. Raises TooLarge for a row that is too long."""
+        number, cells = row
+        lengths = [len(cell) if isinstance(cell, str) else 0 for cell in cells]
+        size_bytes = sum(lengths)
+        if size_bytes > self._limits.longest_row_bytes:
+            place = f"row {number}, column {letters_of(lengths.index(max(lengths)) + 1)}"
+            raise row_too_long(number, place, self._limits.longest_row_bytes)
+        return size_bytes
 
     def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
         wanted = set(indices)
@@ -109,53 +142,61 @@ class ExcelSource:
         """The library passes over sheets that the workbook declares and does not have."""
         with decoding("Excel"), zipfile.ZipFile(self._path) as archive:
             names = set(archive.namelist())
+            if _SHARED_TEXTS in names:
+                with archive.open(_SHARED_TEXTS) as stream:
+                    check_texts(stream)
             declared = archive.read(_CONTENTS) if _CONTENTS in names else b""
         if not {name.decode() for name in _SHEET_NAME.findall(declared)} <= names:
             raise Invalid("file_damaged", "The workbook lacks a sheet that it says it has.")
 
-    def _find_sheet(self) -> str:
+    def _find_sheet(self) -> tuple[str, SheetFindings]:
+        """The sheet to read, and what a look at it finds."""
         with self._open() as book:
             if self._options.sheet is not None:
                 if self._options.sheet not in {sheet.title for sheet in book.worksheets}:  # without charts
                     raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
-                return self._options.sheet
+                return self._options.sheet, _look_through(book, book[self._options.sheet])
             for sheet in sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible"):
-                sheet.reset_dimensions()
-                rows = _numbered(sheet.iter_rows(values_only=True))
-                if any(cell is not None for _, row in rows for cell in row):
+                found = _look_through(book, sheet)
+                if found.last_row or found.formula_count:
                     self._warn_of_other_sheets(sheet.title, len(book.worksheets))
-                    return str(sheet.title)
+                    return str(sheet.title), found
         raise Invalid("file_empty", "The workbook holds no cells.")
 
     def _warn_of_other_sheets(self, title: str, count: int) -> None:
         if count > 1:
             self.warnings.append(f"Only the sheet {title} of {count} was read; --sheet NAME reads another.")
 
-    def _look_through(self) -> SheetFindings:
-        with self._open() as book:
-            sheet = book[self._sheet]
-            texts = sheet._shared_strings  # noqa: SLF001 - told nowhere else, as where the sheet lies
-            with book._archive.open(sheet._worksheet_path) as stream:  # noqa: SLF001
-                return look_through(stream, len(texts))
-
     @contextmanager
     def _open(self) -> Iterator[Any]:
         """Whatever is read of the workbook is read within: the library finds most damage only then."""
-        with self._path.open("rb") as stream, decoding("Excel"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-            with closing(book):
-                yield book
+        with decoding("Excel"):
+            yield self._book
+
+    @cached_property
+    def _book(self) -> Any:
+        """Opened once for all readings, as its table of texts is parsed each time; it is closed with this source."""
+        stream = self._path.open("rb")
+        weakref.finalize(self, stream.close)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return openpyxl.load_workbook(stream, read_only=True, data_only=True)
 
     def _rows(self) -> Iterator[_Row]:
         """Rows that hold a cell, with their numbers. Sizes stated in the file may be wrong and are not believed."""
         with self._open() as book:
             sheet = book[self._sheet]
             sheet.reset_dimensions()
-            for number, cells in _numbered(sheet.iter_rows(values_only=True)):
+            # No further than there are values: the library makes up empty cells, and parses what follows the rows.
+            rows = islice(sheet.iter_rows(max_col=max(1, self._found.width), values_only=True), self._found.last_row)
+            empty: object = None  # one and the same for all that the library makes up
+            for number, cells in _numbered(rows):
+                if cells is empty:
+                    continue
                 if any(cell is not None and cell != "" for cell in cells):
                     yield number, cells
+                else:
+                    empty = cells
 
     def _data_rows(self) -> Iterator[_Row]:
         return islice(self._rows(), 1 if self._has_header else 0, None)
@@ -180,6 +221,12 @@ class ExcelSource:
 
     def _known(self, cell: Any) -> Any:
         return None if cell == _NO_VALUE and self._options.default_missing else cell
+
+
+def _look_through(book: Any, sheet: Any) -> SheetFindings:
+    texts = sheet._shared_strings  # noqa: SLF001 - told nowhere else, as where the sheet lies
+    with book._archive.open(sheet._worksheet_path) as stream:  # noqa: SLF001
+        return look_through(stream, len(texts))
 
 
 def _numbered(rows: Iterable[_Cells]) -> Iterator[tuple[int, _Cells]]:

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.kit.errors import Problem, TooLarge
+from tidemill.kit.sizes import format_size
 
 Lengths = NDArray[np.int64]
 _VIEW_BYTES = 16
+MOST_TEXTS_BYTES = 200 * 2**30
 
 
 def slices(batch: Any, first_index: int, most_bytes: int, longest_row_bytes: int) -> Iterator[Any]:
@@ -27,7 +29,8 @@ def slices(batch: Any, first_index: int, most_bytes: int, longest_row_bytes: int
     rows = np.sum(list(texts.values()), axis=0, dtype=np.int64)
     if rows.size and rows.max() > longest_row_bytes:
         row = int(np.argmax(rows > longest_row_bytes))
-        raise _too_long(first_index + row + 1, max(texts, key=lambda name: texts[name][row]), longest_row_bytes)
+        place = f"row {first_index + row + 1}, column {max(texts, key=lambda name: texts[name][row])}"
+        raise row_too_long(first_index + row + 1, place, longest_row_bytes)
     yield from _cut(batch, np.cumsum(rows), most_bytes)
 
 
@@ -39,9 +42,16 @@ def _cut(batch: Any, ends: Lengths, most_bytes: int) -> Iterator[Any]:
         start, done = end, int(ends[min(end, batch.num_rows) - 1])
 
 
-def _too_long(number: int, name: str, longest_row_bytes: int) -> TooLarge:
-    problem = Problem(f"row {number}, column {name}", "row_too_long", "The longest text of the row.")
+def row_too_long(number: int, place: str, longest_row_bytes: int) -> TooLarge:
+    """``place``: of the longest text of the row."""
+    problem = Problem(place, "row_too_long", "The longest text of the row.")
     return TooLarge("row_too_long", f"Row {number} is longer than {longest_row_bytes} bytes.", [problem])
+
+
+def texts_grown(most_bytes: int) -> TooLarge:
+    """Some formats hold a text once however often it stands in the table, so a few bytes may go on for days."""
+    detail = f"Written out, the texts of so small a file take more than {format_size(most_bytes)}."
+    return TooLarge("file_too_large", detail)
 
 
 def _lengths(column: Any) -> Lengths | None:
