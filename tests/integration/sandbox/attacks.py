@@ -225,7 +225,9 @@ def name_a_secret(request: dict[str, Any], reporter: Any = None) -> dict[str, An
 
 
 def speak_nonsense(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
-    os.write(int(sys.argv[1]), request["line"].encode() + b"\n")
+    line = memoryview(request["line"].encode() * request.get("times", 1) + b"\n")
+    while line:
+        line = line[os.write(int(sys.argv[1]), line) :]
     return {}
 
 
