@@ -28,6 +28,8 @@ from tidemill.settings.model import SandboxSettings, WorkerSettings
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 64 * 2**20
+_LONG_LINE_BYTES = 1 << 18
+"""Read in a thread: the worker's other jobs and its heartbeat go on meanwhile."""
 _MAX_PRINTED_LINE_BYTES = 1 << 16
 _GUARD_POLL_SECONDS = 0.25
 _MOST_CPU_SECONDS = 14 * 24 * 3600
@@ -164,7 +166,9 @@ class ComputeChild:
                 return None
             if not line.endswith(b"\n"):
                 return None
-            message = read_message(line)
+            message = (
+                read_message(line) if len(line) < _LONG_LINE_BYTES else await asyncio.to_thread(read_message, line)
+            )
             if message["type"] in {"result", "error"}:
                 return message
             await self._on_message(message)

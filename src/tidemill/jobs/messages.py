@@ -5,11 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tidemill.kit.errors import Invalid
+from tidemill.kit.errors import Invalid, Malformed, TooLarge
+from tidemill.kit.json_shape import ShapeLimits, check_shape
 
 Message = dict[str, Any]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """Written in JSON, after any number of backslashes that are texts themselves. PostgreSQL keeps none."""
+
+
+_SHAPE = ShapeLimits(values=2_000_000, depth=64, number_characters=400)
+"""More than a profile of the widest table has; each value becomes an object of the worker."""
 
 
 class _Said(BaseModel):
@@ -70,8 +75,11 @@ _MESSAGE: TypeAdapter[_Progress | _Log | _Event | _Result | _Failed] = TypeAdapt
 def read_message(line: bytes) -> Message:
     """One line of a child. Raises Invalid for anything that ours does not say."""
     try:
+        check_shape(line, _SHAPE)
         message = _MESSAGE.validate_json(line).model_dump()
-    except ValidationError:
+    except TooLarge:
+        raise Invalid("compute_message_too_large", "The computation gave more values than fit a message.") from None
+    except (ValidationError, Malformed):
         raise _malformed() from None
     if message["type"] in _KEPT and _NUL.search(line):
         raise _malformed()

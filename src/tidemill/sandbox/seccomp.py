@@ -29,6 +29,10 @@ _MAP_SHARED_ANONYMOUS = 0x21
 _CLONE_THREAD = 0x00010000
 _CLONE_SHARING = _CLONE_THREAD | 0x00000400 | 0x00000200
 """With descriptors (CLONE_FILES) and current folder (CLONE_FS), as threads have it: what one opens, the guard sees."""
+_SIZES_OF_BUFFERS = (7, 8, 32, 33)
+"""SO_SNDBUF, SO_RCVBUF and those that force them."""
+_MOVING = ("sendfile", "splice", "tee", "vmsplice")
+"""Keep pages in pipes and sockets, where they count for nobody; who copies a file by them then reads and writes."""
 _CLOSE_RANGE_UNSHARE = 2
 _OWNER_BITS = (0o100, 0o200, 0o400)
 _CLONE_NAMESPACES = 0x7E020080
@@ -49,7 +53,7 @@ _HAS_RULES = frozenset({
     "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
     "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
     "close_range", "mkdir", "mkdirat", "umask",
-    "setxattr", "lsetxattr", "fsetxattr", "fallocate", "mmap",
+    "setxattr", "lsetxattr", "fsetxattr", "fallocate", "mmap", "setsockopt", *_MOVING,
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
 
@@ -125,6 +129,7 @@ def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator
     yield from (_Rule(call, errno.EOPNOTSUPP) for call in ("setxattr", "lsetxattr", "fsetxattr"))
     # Takes a whole disk before anybody can look; who asks for it politely then writes instead.
     yield _Rule("fallocate", errno.EOPNOTSUPP)
+    yield from (_Rule(call, errno.ENOSYS) for call in _MOVING)
     yield _Rule("clone3", errno.ENOSYS)  # its flags cannot be seen; the C library then asks by clone
     yield _Rule("clone", unless_equal=(_Test(0, _CLONE_SHARING, _CLONE_SHARING),))
     yield _Rule("close_range", if_equal=_Test(2, _CLOSE_RANGE_UNSHARE, _CLOSE_RANGE_UNSHARE))
@@ -170,6 +175,8 @@ def _of_processes(process_id: int) -> Iterator[_Rule]:
 def _of_sockets(network: Network | None) -> Iterator[_Rule]:
     """A connected pair is allowed always; event loops wake themselves by one."""
     yield from (_Rule(call) for call in _EVERY_SOCKET)
+    for option in _SIZES_OF_BUFFERS:  # memory of the kernel that counts for nobody; without effect, as honest code asks
+        yield _Rule("setsockopt", 0, if_equal=_Test(2, option))
     yield _Rule("socketpair", unless_equal=(_Test(0, _AF_UNIX),))
     yield _Rule("socketpair", unless_equal=(_Test(1, _STREAM, _TYPE_OF_SOCKET),))
     if network is None:

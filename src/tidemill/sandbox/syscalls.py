@@ -18,8 +18,9 @@ _COMMON = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
     "pidfd_open": 434, "clone3": 435, "close_range": 436, "pidfd_getfd": 438, "process_madvise": 440,
-    "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448, "map_shadow_stack": 453,
-    "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
+    "mount_setattr": 442, "quotactl_fd": 443, "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445, "landlock_restrict_self": 446, "memfd_secret": 447, "process_mrelease": 448,
+    "map_shadow_stack": 453, "statmount": 457, "listmount": 458, "lsm_set_self_attr": 460,
 }  # fmt: skip
 
 _X86_64 = {
@@ -48,6 +49,7 @@ _X86_64 = {
     "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "fchmodat2": 452,
     "fallocate": 285, "sync": 162, "syncfs": 306, "io_setup": 206, "io_submit": 209, "seccomp": 317,
     "uselib": 134, "sysfs": 139, "remap_file_pages": 216,
+    "setsockopt": 54, "sendfile": 40, "splice": 275, "tee": 276, "vmsplice": 278,
 }  # fmt: skip
 
 _AARCH64 = {
@@ -75,6 +77,7 @@ _AARCH64 = {
     "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16,
     "utimensat": 88, "fchmodat2": 452,
     "fallocate": 47, "sync": 81, "syncfs": 267, "io_setup": 0, "io_submit": 2, "seccomp": 277, "remap_file_pages": 234,
+    "setsockopt": 208, "sendfile": 71, "splice": 76, "tee": 77, "vmsplice": 75,
 }  # fmt: skip
 
 MACHINES = {

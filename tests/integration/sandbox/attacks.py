@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -112,14 +113,17 @@ def _on_the_kernel() -> dict[str, Callable[[], Any]]:
         "a call from the future": lambda: _syscall(999),
         "shared memory": lambda: _call("shmget", 0, 4096, 0o1600),
         "memory as a file": lambda: os.memfd_create("x"),
-        "fill the disk": lambda: _fill(Path("large")),
         "take room of the disk at once": lambda: _allocate(0),
         "take room of the disk that no size shows": lambda: _allocate(1),
         "keep a file from being removed": lambda: _set_flags(0x10),
         "put letters into a terminal": lambda: _control(0x5412, b"x"),
         "take all asynchronous requests of the machine": lambda: _syscall(206 if _X86 else 0, 60_000, _buffer(8)),
+        "put much into the buffers of sockets": _buffer_much,
+        "keep pages in a pipe": _splice,
+        "rules without end": lambda: _syscall(444, _buffer(24), ctypes.c_size_t(24), 0),
         "filter that logs": lambda: _syscall(317 if _X86 else 277, 1, 2, _buffer(16)),
         "keep others off a core": lambda: _call("prctl", 62, 1, 0, 1, 0),
+        "fill the disk": lambda: _fill(Path("large")),
         "all memory": lambda: bytearray(200 << 30),
         "raise a limit": _raise_limit,
     }
@@ -132,7 +136,10 @@ def honest(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
     (scratch / "file").write_text("text")
     (scratch / "file").rename("renamed")
     Path("renamed").chmod(0o600)
-    scratch.rmdir()
+    shutil.copyfile("renamed", scratch / "copy")
+    with (scratch / "copy").open("r+b") as copy:
+        os.posix_fallocate(copy.fileno(), 0, 100)
+    shutil.rmtree(scratch)
     answers: list[int] = []
     thread = threading.Thread(target=answers.append, args=(1,))
     thread.start()
@@ -218,7 +225,9 @@ def name_a_secret(request: dict[str, Any], reporter: Any = None) -> dict[str, An
 
 
 def speak_nonsense(request: dict[str, Any], reporter: Any = None) -> dict[str, Any]:
-    os.write(int(sys.argv[1]), request["line"].encode() + b"\n")
+    line = memoryview(request["line"].encode() * request.get("times", 1) + b"\n")
+    while line:
+        line = line[os.write(int(sys.argv[1]), line) :]
     return {}
 
 
@@ -301,7 +310,7 @@ def _fill(path: Path) -> None:
 
 def _allocate(mode: int) -> None:
     with Path("allocated").open("wb") as out:
-        _syscall(285 if _X86 else 47, out.fileno(), ctypes.c_long(mode), ctypes.c_long(0), ctypes.c_long(2**20))
+        _syscall(285 if _X86 else 47, out.fileno(), ctypes.c_long(mode), ctypes.c_long(0), ctypes.c_long(4096))
 
 
 def _set_flags(flags: int) -> None:
@@ -315,6 +324,22 @@ def _control(request: int, argument: bytes) -> None:
     import fcntl
 
     fcntl.ioctl(2, request, argument)
+
+
+def _buffer_much() -> bool:
+    """Whether a socket's buffer can be made larger than it is."""
+    one, _other = socket.socketpair()
+    before = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    for option in (socket.SO_SNDBUF, 32):
+        one.setsockopt(socket.SOL_SOCKET, option, 2 * before)
+    return one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > before
+
+
+def _splice() -> None:
+    _, into = os.pipe()
+    page = _buffer(4096)
+    piece = (ctypes.c_size_t * 2)(ctypes.addressof(page), 4096)
+    _syscall(278 if _X86 else 75, into, piece, ctypes.c_size_t(1), 0)
 
 
 def _buffer(size: int) -> Any:
