@@ -137,6 +137,7 @@ def test_a_body_beyond_its_limit_is_refused_whether_or_not_it_says_how_long_it_i
         assert client.put(_ARTIFACT, content=bytes(2**20)).status_code == 200
         answer = client.put(_ARTIFACT, content=_zeros(MLFLOW_ARTIFACT_BYTES + 2**20)).json()
         assert (answer["status"], answer["error_code"]) == (413, "INVALID_PARAMETER_VALUE")
+        assert len(client.get(_ARTIFACT).content) == 2**20  # what was there stays whole
 
 
 async def test_an_artifact_that_would_take_the_reserve_of_the_disk_is_refused_before_it_is_read(tmp_path: Path) -> None:

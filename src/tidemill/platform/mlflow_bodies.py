@@ -75,7 +75,7 @@ class MlflowBodyMiddleware:
 
         try:
             await self._app(scope, counted_receive, guarded_send)
-        except TidemillError:
+        except Exception:  # MLflow's own layers wrap what was raised while they read
             if refused is None:
                 raise
         if refused is not None and not is_answered:
