@@ -17,6 +17,8 @@ from tidemill.settings.model import MlflowSettings
 _START_TIMEOUT_SECONDS = 90
 MLFLOW_CONNECTIONS = 64
 """Open ones that the server of the tests allows."""
+MLFLOW_ARTIFACT_BYTES = 64 * 2**20
+"""Largest artifact that the server of the tests takes."""
 MLFLOW_TOKEN = "token-of-the-platform"
 """Of the platform's own processes."""
 
@@ -53,6 +55,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "TIDEMILL_MLFLOW__PORT": url.rpartition(":")[2],
         "TIDEMILL_MLFLOW__TOKEN": MLFLOW_TOKEN,
         "TIDEMILL_MLFLOW__API_URL": f"http://127.0.0.1:{mlflow_api_port()}",
+        "TIDEMILL_MLFLOW__MAX_ARTIFACT_BYTES": str(MLFLOW_ARTIFACT_BYTES),
         "TIDEMILL_HTTP__MAX_CONNECTIONS": str(MLFLOW_CONNECTIONS),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{folder}/objects",
     }

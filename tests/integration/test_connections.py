@@ -177,6 +177,31 @@ def test_headers_over_the_limit_are_refused(connect: Connect, data: bytes) -> No
     )
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Authorization: Bearer a",
+        b"Host: x",
+        b"Content-Length: 2",
+        b"Content-Type: text/csv",
+        b"Idempotency-Key: a",
+        b"Transfer-Encoding: chunked",
+        b"X-Tidemill-Access: read",
+        b"Cookie: a=b",
+    ],
+)
+def test_a_header_that_may_stand_once_is_refused_when_it_stands_twice(connect: Connect, header: bytes) -> None:
+    host = b"" if header.startswith(b"Host") else b"Host: x\r\n"
+    again = header.partition(b":")[0].upper() + b":" + header.partition(b":")[2] + b"b"
+    for second in (header, again):
+        connection = connect()
+        _send(connection, b"POST /count HTTP/1.1\r\n" + host + b"\r\n".join([header, second]) + b"\r\n\r\n")
+        answer = _rest(connection)
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
+        # The parser of HTTP itself refuses two lengths.
+        assert b'"header_repeated"' in answer or header[:1] in (b"C", b"T"), answer
+
+
 def test_endless_trailers_end_the_connection(connect: Connect) -> None:
     connection = connect()
     _send(connection, b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ")

@@ -1,21 +1,27 @@
 """Nobody reaches MLflow without a key, on any of its routes, and the platform's own processes do without the api."""
 
 import asyncio
+import contextlib
+import http.client
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from starlette.types import Receive, Send
 
 from tests.integration.conftest import MakeKey
-from tests.integration.mlflow_server import MLFLOW_TOKEN, mlflow_api_port, mlflow_settings
+from tests.integration.mlflow_server import MLFLOW_ARTIFACT_BYTES, MLFLOW_TOKEN, mlflow_api_port, mlflow_settings
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.api.main import build
 from tidemill.auth.scopes import Scope
@@ -23,6 +29,7 @@ from tidemill.features.sessions.access import Access
 from tidemill.kit.errors import Unavailable
 from tidemill.platform.mlflow_access import access_to
 from tidemill.platform.mlflow_artifacts import is_within
+from tidemill.platform.mlflow_bodies import OTHER_BYTES, MlflowBodyMiddleware
 from tidemill.settings.model import MlflowSettings, ObjectStoreSettings, Settings
 from tidemill.web.server import server_config
 
@@ -96,6 +103,56 @@ def test_no_route_of_mlflow_is_open_and_no_write_is_done_for_a_reader(mlflow_ser
         "PATCH",
         "DELETE",
     }
+
+
+def _zeros(size_bytes: int) -> Iterator[bytes]:
+    """Sent in pieces, without a length."""
+    for _ in range(size_bytes // 2**20):
+        yield bytes(2**20)
+
+
+def _announced(url: str, method: str, path: str, size_bytes: int) -> dict[str, Any]:
+    """The answer to a request that says how long its body is, and sends none of it."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest(method, path)
+        connection.putheader("Authorization", f"Bearer {MLFLOW_TOKEN}")
+        connection.putheader("Content-Length", str(size_bytes))
+        connection.endheaders()
+        return dict(json.loads(connection.getresponse().read()))
+
+
+def test_a_body_beyond_its_limit_is_refused_whether_or_not_it_says_how_long_it_is(mlflow_server: str) -> None:
+    for method, path, size_bytes in (
+        ("PUT", _ARTIFACT, MLFLOW_ARTIFACT_BYTES + 1),
+        ("PUT", _ARTIFACT.replace("/api/", "/ajax-api/"), MLFLOW_ARTIFACT_BYTES + 1),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid=a&path=b", OTHER_BYTES + 1),
+        ("POST", "/api/2.0/mlflow/runs/create", OTHER_BYTES + 1),
+        ("POST", "/v1/traces", OTHER_BYTES + 1),
+    ):
+        answer = _announced(mlflow_server, method, path, size_bytes)
+        assert (answer["status"], answer["code"]) == (413, "body_too_large"), path
+    own = {"Authorization": f"Bearer {MLFLOW_TOKEN}"}
+    with httpx.Client(base_url=mlflow_server, timeout=30, headers=own) as client:
+        assert client.put(_ARTIFACT, content=bytes(2**20)).status_code == 200
+        answer = client.put(_ARTIFACT, content=_zeros(MLFLOW_ARTIFACT_BYTES + 2**20)).json()
+        assert (answer["status"], answer["error_code"]) == (413, "INVALID_PARAMETER_VALUE")
+        assert len(client.get(_ARTIFACT).content) == 2**20  # what was there stays whole
+
+
+async def test_an_artifact_that_would_take_the_reserve_of_the_disk_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    async def taking(_scope: Any, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    free = shutil.disk_usage(tmp_path).free
+    app = MlflowBodyMiddleware(taking, 2 * free, tmp_path)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://mlflow") as client:
+        assert (await client.put(_ARTIFACT, content=b"small")).status_code == 200
+        answer = await client.put(_ARTIFACT, content=b"", headers={"Content-Length": str(free - 2**20)})
+        assert (answer.status_code, answer.json()["code"]) == (503, "disk_full")
 
 
 def test_the_server_has_the_limits_of_the_others(mlflow_server: str) -> None:

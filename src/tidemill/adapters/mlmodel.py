@@ -183,8 +183,9 @@ def _refuse_tricks(text: str) -> None:
 
 
 def _is_long_number(event: yaml.Event) -> bool:
-    is_plain = isinstance(event, yaml.ScalarEvent) and not event.style
-    return is_plain and _LONG_NUMBER.fullmatch(event.value) is not None
+    if not isinstance(event, yaml.ScalarEvent) or event.style:  # a text in quotes or of several lines
+        return False
+    return _LONG_NUMBER.fullmatch(event.value) is not None
 
 
 class _StrictLoader(_LOADER):  # type: ignore[misc]

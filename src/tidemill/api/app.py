@@ -10,7 +10,7 @@ from tidemill.api.idempotency import IdempotencyMiddleware
 from tidemill.api.routes import ROUTERS
 from tidemill.auth.middleware import AuthenticationMiddleware
 from tidemill.auth.scopes import Scope
-from tidemill.deps import ApiServices, IntakeMetrics, authenticator
+from tidemill.deps import ApiServices, IntakeMetrics, Uploads, authenticator
 from tidemill.features.registry.policy import CHECKS
 from tidemill.kit.limits import MAX_SEGMENT_BYTES
 from tidemill.web import document
@@ -86,6 +86,7 @@ def create_app(services: ApiServices, lifespan: Lifespan | None = None) -> FastA
     app = create_web_app(config, ROUTERS, lifespan)
     install_database_problems(app)
     app.state.services = services
+    app.state.uploads = Uploads()
     app.state.intake_metrics = IntakeMetrics(services.registry)
     _name_codes(document.complete(app, ("/livez", "/readyz")))
     return app

@@ -2,6 +2,7 @@
 
 from tidemill.deps.access import Standing, authenticator, require, standing
 from tidemill.deps.metrics import IntakeMetrics, IntakeMetricsDep
+from tidemill.deps.room import JobRoom, Uploads, UploadsDep, room_for_job
 from tidemill.deps.services import (
     ApiServices,
     LanesDep,
@@ -17,6 +18,7 @@ __all__ = [
     "ApiServices",
     "IntakeMetrics",
     "IntakeMetricsDep",
+    "JobRoom",
     "LanesDep",
     "MlflowDep",
     "ServicesDep",
@@ -25,7 +27,10 @@ __all__ = [
     "SettingsDep",
     "Standing",
     "StoreDep",
+    "Uploads",
+    "UploadsDep",
     "authenticator",
     "require",
+    "room_for_job",
     "standing",
 ]

@@ -197,6 +197,12 @@ async def has_open_job(session: AsyncSession, kind: str, principal: str) -> bool
     return await session.scalar(statement.limit(1)) is not None
 
 
+async def count_queued(session: AsyncSession, principal: str, most: int) -> int:
+    """How many jobs of one principal wait; ``most`` for as many and for more."""
+    waiting = select(Job.id).where(Job.principal == principal, Job.status == JobStatus.QUEUED).limit(most)
+    return await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
+
+
 async def try_sweeping(session: AsyncSession) -> bool:
     """True for the one worker that may sweep now, until its transaction ends."""
     return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(_SWEEP_LOCK))))

@@ -74,6 +74,16 @@ async def enqueue(session: AsyncSession, definition: JobKind, payload: BaseModel
         return await _enqueue(session, definition, payload.model_dump(mode="json"), request)
 
 
+async def require_room(session: AsyncSession, principal: str, most: int) -> None:
+    """Raises Conflict (``jobs_too_many``) while ``most`` jobs that ``principal`` asked for wait for a worker.
+
+    Asked before the job is made, so that requests at the same moment may each bring one more.
+    """
+    if await queries.count_queued(session, principal, most) >= most:
+        detail = f"{most} jobs of this API key wait already; let some of them run, or cancel some."
+        raise Conflict("jobs_too_many", detail)
+
+
 async def _enqueue(session: AsyncSession, definition: JobKind, content: dict[str, object], request: JobRequest) -> Job:
     values = {
         "id": new_id(JOB),

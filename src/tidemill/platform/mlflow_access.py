@@ -52,7 +52,12 @@ _WRITE_GET = re.compile(rf"{_API}gateway-proxy")
 _OPEN_PATH = "/health"
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="tidemill", charset="UTF-8"'}
 """Browsers ask for a password, which is the key; programs send it unasked."""
-_MLFLOW_CODES = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+_MLFLOW_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    413: "INVALID_PARAMETER_VALUE",
+}
 _KEPT_SECONDS = 2.0
 _MOST_KEPT = 1024
 _MOST_AT_ONCE = 8
@@ -100,14 +105,12 @@ class MlflowAccessMiddleware:
                 await self._require(scope)
                 caller_is_known(scope)
         except TidemillError as error:
-            await _refusal(error, scope["path"])(scope, receive, send)
+            await refusal(error, scope["path"])(scope, receive, send)
         else:
             await self._app(_without_credentials(scope), receive, send)
 
     async def _require(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if len(headers.getlist("authorization")) > 1:
-            raise Unauthenticated("key_malformed", "There is more than one Authorization header.")
         token = token_of_header(headers.get("authorization"))
         access = access_to(scope["method"], scope["path"])
         if hmac.compare_digest(_digest(token), self._own_sha256):
@@ -181,7 +184,7 @@ def _away() -> Unavailable:
     return Unavailable("access_unknown", "The api, which knows the keys, does not answer.")
 
 
-def _refusal(error: TidemillError, path: str) -> JSONResponse:
+def refusal(error: TidemillError, path: str) -> JSONResponse:
     """Problem details, with the members that MLflow's own clients show."""
     status = status_of(error)
     code = _MLFLOW_CODES.get(status, "TEMPORARILY_UNAVAILABLE")

@@ -26,6 +26,7 @@ from tidemill.kit.logging import configure_logging
 from tidemill.kit.own_files import close_to_others, own_folder
 from tidemill.platform.mlflow_access import AccessRules, MlflowAccessMiddleware
 from tidemill.platform.mlflow_artifacts import keep_within
+from tidemill.platform.mlflow_bodies import MlflowBodyMiddleware
 from tidemill.platform.mlflow_store import MlflowStoreMiddleware
 from tidemill.settings.model import ObjectStoreSettings, Settings
 from tidemill.settings.sources import settings_or_exit, told_or_exit
@@ -55,6 +56,7 @@ class MlflowServer:
     limits: ConnectionLimits
     store_folder: Path | None
     """The object store's own folder, where it is one."""
+    max_artifact_bytes: int
 
     def run(self) -> None:
         """Serve until a signal says stop."""
@@ -70,7 +72,9 @@ class MlflowServer:
         keep_within(self.artifacts)
         _handlers.initialize_backend_stores(self.database_url, self.database_url, _ROOT)
         # Flask dates its files itself, and two dates are one too many for Nginx.
-        app = MlflowAccessMiddleware(MlflowStoreMiddleware(_application(), self.store_folder), self.access)
+        within = MlflowStoreMiddleware(_application(), self.store_folder)
+        bounded = MlflowBodyMiddleware(within, self.max_artifact_bytes, self.store_folder)
+        app = MlflowAccessMiddleware(bounded, self.access)
         Server(server_config(LastAnswerMiddleware(app), self.host, self.port, self.limits, dates_itself=True)).run()
 
 
@@ -131,7 +135,16 @@ def of_settings(settings: Settings) -> MlflowServer:
     url = settings.object_store.url
     folder = Path(url.removeprefix("file://")) if url.startswith("file://") else None
     limits = limits_of(settings.http)
-    return MlflowServer(database_of(settings), artifacts_below(url), own.host, own.port, access, limits, folder)
+    return MlflowServer(
+        database_url=database_of(settings),
+        artifacts=artifacts_below(url),
+        host=own.host,
+        port=own.port,
+        access=access,
+        limits=limits,
+        store_folder=folder,
+        max_artifact_bytes=own.max_artifact_bytes,
+    )
 
 
 def database_of(settings: Settings) -> str:

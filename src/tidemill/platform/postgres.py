@@ -23,6 +23,7 @@ from tidemill.kit.own_files import checked_folder, own_folder
 from tidemill.platform import cluster
 from tidemill.platform.children import ChildSpec
 from tidemill.platform.layout import Layout
+from tidemill.platform.passage import let_pass, may_pass
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +103,19 @@ def _initialise(layout: Layout, user: str | None) -> None:
 
 
 def _let_pass(folder: Path, user: str) -> None:
-    """Let PostgreSQL's user reach its data: search permission, nothing more, on our own folders above it."""
+    """Let PostgreSQL's user reach its data: search permission, nothing more, on our own folders above it.
+
+    For that user alone; only where the file system has no access control lists, everybody gets it.
+    """
     owner = pwd.getpwnam(user).pw_uid
     for part in (folder, *folder.parents):
         info = part.stat()
-        if info.st_uid == os.geteuid() and not info.st_mode & 0o001 and info.st_uid != owner:
+        is_open = info.st_mode & 0o001 or may_pass(part, owner)
+        if info.st_uid != os.geteuid() or info.st_uid == owner or is_open:
+            continue
+        if let_pass(part, owner):
+            log.info("PostgreSQL's user may pass through a folder now", extra={"reason": str(part)})
+        else:
             part.chmod(info.st_mode | 0o001)
             said = "Other users may pass through a folder now, as PostgreSQL's own must to reach its data and programs"
             log.warning(said, extra={"reason": str(part)})

@@ -86,6 +86,8 @@ class MlflowSettings(Section):
     """Address the MLflow server listens on."""
     port: Port = 5000
     """Port the MLflow server listens on."""
+    max_artifact_bytes: PositiveInt = 20 * 2**30
+    """Largest artifact that is sent to the MLflow server; as large as a model may be. Every other body has 64 MiB."""
 
     @model_validator(mode="before")
     @classmethod
@@ -119,6 +121,10 @@ class ApiSettings(Section):
     at most half, which the largest shipment of a ledger fits. Uploads go through piece by piece and are not counted."""
     max_upload_bytes: PositiveInt = 50 * 2**30
     """Largest file of a dataset upload."""
+    max_uploads: PositiveInt = 32
+    """Files that one process of the api takes in at once, from one API key at most half of them."""
+    max_queued_jobs_per_key: PositiveInt = 1000
+    """Jobs of one API key that may wait for a worker; above it no more are taken from that key."""
 
 
 class ModelServerSettings(Section):

@@ -10,7 +10,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any, cast
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tidemill.web.problems import RETRY_AFTER_SECONDS
@@ -18,6 +19,26 @@ from tidemill.web.problems import RETRY_AFTER_SECONDS
 log = logging.getLogger(__name__)
 
 _CONNECTION = "tidemill.connection"
+_SINGLE = (
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"cookie",
+    b"host",
+    b"idempotency-key",
+    b"if-match",
+    b"last-event-id",
+    b"origin",
+    b"sec-fetch-site",
+    b"traceparent",
+    b"transfer-encoding",
+    b"x-deployment",
+    b"x-original-method",
+    b"x-original-uri",
+    b"x-request-id",
+    b"x-tidemill-access",
+)
+"""Whoever reads one takes the first of two, or the last; who stands in front may take the other."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +192,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._own.yields(self)
         ours = self.app
         if self._head_bytes > self._limits.header_bytes or len(self.headers) > self._limits.header_count:
-            self.app = _headers_too_large
+            self.app = _refusing(431, "headers_too_large", "The headers are larger than the limit.")
+        elif (name := _repeated(self.headers)) is not None:
+            self.app = _refusing(400, "header_repeated", f"The header {name} stands more than once.")
         try:
             super().on_headers_complete()
         finally:
@@ -333,10 +356,19 @@ class _GentlyClosed:
         self._connection.close_gently()
 
 
-async def _headers_too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    body = _problem(431, "headers_too_large", "The headers are larger than the limit.")
-    await send({"type": "http.response.start", "status": 431, "headers": _headers_of(body)})
-    await send({"type": "http.response.body", "body": body})
+def _repeated(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """The name of a header that may stand once and does not."""
+    names = [name for name, _ in headers if name in _SINGLE]
+    return next((name.decode() for name in _SINGLE if names.count(name) > 1), None) if len(names) > 1 else None
+
+
+def _refusing(status: int, code: str, detail: str) -> ASGI3Application:
+    async def refuse(_scope: Any, _receive: Any, send: Any) -> None:
+        body = _problem(status, code, detail)
+        await send({"type": "http.response.start", "status": status, "headers": _headers_of(body)})
+        await send({"type": "http.response.body", "body": body})
+
+    return refuse
 
 
 def _answer(status: int, code: str, detail: str) -> bytes:

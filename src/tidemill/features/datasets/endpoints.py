@@ -12,7 +12,17 @@ from tidemill.adapters.object_store import ObjectStore, StoredObject
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
-from tidemill.deps import ServicesDep, SessionDep, SessionsDep, Standing, StoreDep, require, standing
+from tidemill.deps import (
+    JobRoom,
+    ServicesDep,
+    SessionDep,
+    SessionsDep,
+    Standing,
+    StoreDep,
+    UploadsDep,
+    require,
+    standing,
+)
 from tidemill.features.datasets import queries, service, views
 from tidemill.features.datasets.keys import raw_key, upload_key
 from tidemill.features.datasets.service import Upload
@@ -74,21 +84,23 @@ async def get_dataset(name: DatasetName, session: SessionDep, _principal: Reader
         202: {"headers": JOB_LOCATION},
     },
     openapi_extra=_UPLOAD_BODY,
+    dependencies=[JobRoom],
 )
 async def create_version(
     name: DatasetName,
+    *,
     query: Annotated[wire.VersionQuery, Query()],
     request: Request,
     response: Response,
     services: ServicesDep,
     uploader: Uploader,
+    uploads: UploadsDep,
 ) -> wire.VersionAccepted:
     """Push a file: the body is the raw file, streamed. 202 with the job that reads it; 200 if the same bytes, read the
     same way, are a version already. The job's error names every offending column and row of a file that is refused."""
-    options = _options(query)
-    stored = await _store_raw(
-        uploader.holding(_chunks(request)), services.store, services.settings.api.max_upload_bytes
-    )
+    options, limits = _options(query), services.settings.api
+    with uploads.one(uploader.principal.key_id, limits.max_uploads):
+        stored = await _store_raw(uploader.holding(_chunks(request)), services.store, limits.max_upload_bytes)
     upload = Upload(name, query.filename, stored, options, query.new_contract, uploader.principal.key_id)
     async with transaction(services.sessions) as session:
         accepted = await service.accept(session, upload)

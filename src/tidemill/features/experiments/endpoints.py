@@ -10,7 +10,7 @@ from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
 from tidemill.db.tables.experiments import Run
 from tidemill.db.tables.jobs import Job
-from tidemill.deps import SessionDep, SessionsDep, StoreDep, require
+from tidemill.deps import JobRoom, SessionDep, SessionsDep, StoreDep, require
 from tidemill.features.experiments import service
 from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.metrics import higher_is_better
@@ -36,7 +36,7 @@ _IN_A_JOB: dict[int | str, dict[str, Any]] = {202: {"headers": JOB_LOCATION}}
 FigureName = Annotated[str, Path(pattern=r"^[a-z_]{1,64}\.png$")]
 
 
-@router.post("", operation_id="training_runs_create", status_code=202, responses=_IN_A_JOB)
+@router.post("", operation_id="training_runs_create", status_code=202, responses=_IN_A_JOB, dependencies=[JobRoom])
 async def create(body: TrainingRequest, response: Response, session: SessionDep, principal: Writer) -> TrainingStarted:
     """Train a model on a dataset version. Follow the job; its result names the registered model version."""
     started = await service.start(session, body, principal.key_id)

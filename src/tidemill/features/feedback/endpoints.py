@@ -1,6 +1,7 @@
 """Routes of feedback."""
 
 import asyncio
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
-from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, Standing, require, standing
+from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, Standing, UploadsDep, require, standing
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
 from tidemill.kit.errors import Invalid, Problem
@@ -52,11 +53,13 @@ async def create(
 @router.post("/files", operation_id="feedback_upload", openapi_extra=_FILE_BODY)
 async def upload(
     request: Request,
+    *,
     query: Annotated[FeedbackFileQuery, Query()],
     services: ServicesDep,
     metrics: IntakeMetricsDep,
     principal: FeedbackPrincipal,
     uploader: Uploader,
+    uploads: UploadsDep,
 ) -> FeedbackCounts:
     """Attach truths from a CSV or NDJSON file (``Content-Type``), stored batch by batch.
 
@@ -69,7 +72,10 @@ async def upload(
     sender = service.Sender(principal.key_id, current_request_id(), query.deployment)
     content_type, limit_bytes = request.headers.get("content-type", ""), services.settings.api.max_upload_bytes
     total = FeedbackCounts()
-    async with files.spooled(uploader.holding(request.stream())) as open_bytes:
+    in_hand = uploads.one(principal.key_id, services.settings.api.max_uploads)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(in_hand)
+        open_bytes = await stack.enter_async_context(files.spooled(uploader.holding(request.stream())))
         try:
             rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
             async for batch in uploader.holding(files.batches(rows)):

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import SessionDep, require
+from tidemill.deps import JobRoom, SessionDep, require
 from tidemill.features.monitoring import service
 from tidemill.schemas.jobs import Job
 from tidemill.schemas.monitoring import Report, ReportCreate, ReportListQuery, ReportSummary
@@ -18,7 +18,13 @@ Reader = Annotated[Principal, Depends(require(Scope.MONITORING_READ))]
 Writer = Annotated[Principal, Depends(require(Scope.MONITORING_WRITE))]
 
 
-@router.post("", operation_id="monitoring_reports_create", status_code=202, responses={202: {"headers": JOB_LOCATION}})
+@router.post(
+    "",
+    operation_id="monitoring_reports_create",
+    status_code=202,
+    responses={202: {"headers": JOB_LOCATION}},
+    dependencies=[JobRoom],
+)
 async def create(body: ReportCreate, response: Response, session: SessionDep, principal: Writer) -> Job:
     """Measure a deployment on the predictions whose truth is known. The job's result holds ``report_id``."""
     job = await service.request_report(session, body, principal.key_id)

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import SessionDep, require
+from tidemill.deps import JobRoom, ServicesDep, SessionDep, require, room_for_job
 from tidemill.features.registry import administration, promotion, queries, service, views
 from tidemill.features.registry.kinds import COMPARE, IMPORT, ComparePayload, ImportPayload
 from tidemill.jobs.service import SOON, JobRequest, enqueue
@@ -54,7 +54,13 @@ async def list_versions(
     return Page[wire.ModelVersion](items=await views.version_views(session, found.items), next_page_token=more)
 
 
-@router.post("/{name}/versions:import", operation_id="models_versions_import", status_code=202, responses=_IN_A_JOB)
+@router.post(
+    "/{name}/versions:import",
+    operation_id="models_versions_import",
+    status_code=202,
+    responses=_IN_A_JOB,
+    dependencies=[JobRoom],
+)
 async def import_version(
     name: ModelName, body: wire.ImportModel, session: SessionDep, response: Response, principal: Writer
 ) -> wire.JobStarted:
@@ -154,9 +160,18 @@ async def delete_alias(name: ModelName, alias: Alias, session: SessionDep, princ
     responses={202: {"model": wire.Promotion, "description": "The gate is asked in a job", "headers": JOB_LOCATION}},
 )
 async def promote(
-    name: ModelName, body: wire.Promote, session: SessionDep, response: Response, principal: Writer
+    name: ModelName,
+    *,
+    body: wire.Promote,
+    request: Request,
+    services: ServicesDep,
+    session: SessionDep,
+    response: Response,
+    principal: Writer,
 ) -> wire.Promotion:
     """Make a version champion. 202 with a job when the gate has to be asked; 409 with its reasons when it said no."""
+    if not body.force:
+        await room_for_job(request, services)
     done = await promotion.promote(session, name, body, principal.key_id)
     if done.event is None:
         assert done.job_id is not None
@@ -173,7 +188,9 @@ async def rollback(name: ModelName, body: wire.Rollback, session: SessionDep, pr
     return await views.event_view(session, event)
 
 
-@router.post("/{name}:compare", operation_id="models_compare", status_code=202, responses=_IN_A_JOB)
+@router.post(
+    "/{name}:compare", operation_id="models_compare", status_code=202, responses=_IN_A_JOB, dependencies=[JobRoom]
+)
 async def compare(
     name: ModelName, body: wire.Compare, session: SessionDep, response: Response, principal: Writer
 ) -> wire.JobStarted:
