@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,16 @@ from tidemill.kit.logging import JsonFormatter, request_id_bound
 from tidemill.kit.names import split_model_reference
 from tidemill.kit.sizes import format_size
 from tidemill.kit.tasks import end_tasks
+
+
+def test_ids_made_one_after_the_other_sort_so() -> None:
+    made = []
+    for _ in range(200):
+        made.append(ids.new_id(ids.JOB))
+        until = time.perf_counter_ns() + 1_000  # the clock of an id tells 244 nanoseconds apart
+        while time.perf_counter_ns() < until:
+            pass
+    assert made == sorted(made)
 
 
 def test_ids_sort_by_creation_and_carry_their_time() -> None:

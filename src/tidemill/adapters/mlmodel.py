@@ -182,10 +182,10 @@ def _refuse_tricks(text: str) -> None:
             raise ValueError("a construct that MLflow does not write")
 
 
-def _is_long_number(event: yaml.Event) -> bool:
+def _is_long_number(event: Any) -> bool:
     if not isinstance(event, yaml.ScalarEvent) or event.style:  # a text in quotes or of several lines
         return False
-    return _LONG_NUMBER.fullmatch(event.value) is not None
+    return _LONG_NUMBER.fullmatch(str(event.value)) is not None
 
 
 class _StrictLoader(_LOADER):  # type: ignore[misc]

@@ -25,13 +25,14 @@ _ID = re.compile(r"[a-z]{2,4}_[0-9a-f]{32}")
 
 
 def uuid7() -> uuid.UUID:
-    milliseconds = time.time_ns() // 1_000_000
-    randomness = int.from_bytes(os.urandom(10), "big")
+    """48 bits of milliseconds, 12 of their fraction (method 3 of RFC 9562, section 6.2), 62 of randomness: a process
+    that makes one after the other makes them in order."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     value = (milliseconds & ((1 << 48) - 1)) << 80
     value |= 0x7 << 76
-    value |= (randomness >> 68 & 0xFFF) << 64
+    value |= (rest * 4096 // 1_000_000) << 64
     value |= 0b10 << 62
-    value |= randomness & ((1 << 62) - 1)
+    value |= int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     return uuid.UUID(int=value)
 
 
