@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tidemill.sandbox import capabilities, landlock, seccomp
+from tidemill.sandbox import capabilities, landlock, processes, seccomp
 from tidemill.sandbox.policy import Limits, Policy
 
 Level = Literal["full", "partial", "none"]
@@ -66,6 +66,7 @@ def confine(policy: Policy, kernel: Kernel) -> None:
         landlock.restrict(policy, kernel.landlock_abi)
     if kernel.has_seccomp:
         seccomp.install(policy.network)
+        processes.refuse()
 
 
 def protect_process() -> None:

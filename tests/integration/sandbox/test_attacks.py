@@ -92,15 +92,26 @@ async def test_foreign_code_in_a_worker_reaches_nothing(targets: dict[str, Any],
 
 def test_a_child_keeps_no_descriptor_but_its_own_whatever_was_left_open(tmp_path: Path) -> None:
     """A lock of the platform, say, that some library's way of starting processes hands on."""
-    module = "tests.integration.sandbox.descriptors"
-    policy = policy_of(module, NOTHING, (tmp_path,), Limits.of_memory(2**30, 2**20), strict=True)
+    with (tmp_path / "lock").open("a") as lock:
+        channel, said = run_confined("tests.integration.sandbox.descriptors", tmp_path, lock.fileno())
+    assert said == ["0", "1", "2", str(channel)]
+
+
+def test_a_child_that_tries_to_start_a_process_has_no_library_prepare_for_a_fork(tmp_path: Path) -> None:
+    """OpenBLAS would stop the threads that others wait for."""
+    assert run_confined("tests.integration.sandbox.forks", tmp_path)[1] == [*["refused"] * 7, "0"]
+
+
+def run_confined(module: str, folder: Path, *left_open: int) -> tuple[int, list[str]]:
+    """The descriptor of its channel, and the words that it printed."""
+    policy = policy_of(module, NOTHING, (folder,), Limits.of_memory(2**30, 2**20), strict=True)
     ours, theirs = socket.socketpair()
-    with ours, theirs, (tmp_path / "lock").open("a") as lock:
+    with ours, theirs:
         done = subprocess.run(
-            command(policy, module, theirs.fileno()), pass_fds=(theirs.fileno(), lock.fileno()), check=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, text=True, env=environment(tmp_path, 1, False),
+            command(policy, module, theirs.fileno()), pass_fds=(theirs.fileno(), *left_open), check=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, text=True, env=environment(folder, 1, False),
         )  # fmt: skip
-        assert done.stdout.split() == ["0", "1", "2", str(theirs.fileno())]
+        return theirs.fileno(), done.stdout.split()
 
 
 async def test_what_honest_code_does_works_in_the_sandbox(targets: dict[str, Any], tmp_path: Path) -> None:
