@@ -1,6 +1,7 @@
 """What a connection may cost without a proxy in front, seen from a real socket."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -90,12 +91,17 @@ class Connect:
     def __init__(self, server: uvicorn.Server) -> None:
         self._address = server.servers[0].sockets[0].getsockname()
         self._open = server.server_state.connections
+        self._state = server.server_state
         self.made: list[socket.socket] = []
 
     def __call__(self, host: str = "127.0.0.1") -> socket.socket:
         """From ``host``: all of 127.0.0.0/8 is this machine."""
         self.made.append(socket.create_connection(self._address, timeout=20, source_address=(host, 0)))
         return self.made[-1]
+
+    @property
+    def answered(self) -> int:
+        return self._state.total_requests
 
     def until_open(self, count: int) -> None:
         ends = time.monotonic() + 20
@@ -200,6 +206,27 @@ def test_a_header_that_may_stand_once_is_refused_when_it_stands_twice(connect: C
         assert answer.startswith(b"HTTP/1.1 400 "), answer
         # The parser of HTTP itself refuses two lengths.
         assert b'"header_repeated"' in answer or header[:1] in (b"C", b"T"), answer
+
+
+def test_a_few_requests_at_once_are_answered_in_their_order(connect: Connect) -> None:
+    connection = connect()
+    last = _GET[:-2] + b"Connection: close\r\n\r\n"
+    connection.sendall(b"".join(_HEAD % length + b"x" * length for length in range(1, 12)) + last)
+    assert re.findall(rb"\r\n\r\n(\d+)", _rest(connection)) == [str(length).encode() for length in range(1, 12)]
+
+
+@pytest.mark.parametrize(
+    "request_", [_GET, _HEAD % 3 + b"abc", _GET[:-2] + b"Expect: 100-continue\r\n\r\n"], ids=range(3)
+)
+def test_requests_without_end_whose_answers_nobody_awaits_end_their_connection(
+    connect: Connect, request_: bytes
+) -> None:
+    before = connect.answered
+    connection = connect()
+    _send(connection, request_ * 20_000)
+    _rest(connection)
+    connect.until_open(0)
+    assert connect.answered - before < 100
 
 
 def test_endless_trailers_end_the_connection(connect: Connect) -> None:

@@ -18,6 +18,7 @@ from tidemill.adapters.store_mark import AWAY
 from tidemill.jobs.lease import Lease
 from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
+from tidemill.kit.streams import lines_of
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.guard import Bounds, disk_limit, first_excess
@@ -172,6 +173,7 @@ class ComputeChild:
             if message["type"] in {"result", "error"}:
                 return message
             await self._on_message(message)
+            await asyncio.sleep(0)  # whoever sends without pause leaves time for others
 
     async def _pump(self, prints: BinaryIO) -> None:
         """What the child prints, to the job's log."""
@@ -182,13 +184,7 @@ class ComputeChild:
             await self._pass_on(reader)
 
     async def _pass_on(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                line = await reader.readline()
-            except ValueError:
-                continue  # a line without end; its beginning was dropped by the reader
-            if not line:
-                return
+        async for line in lines_of(reader):
             text = line.decode(errors="replace").rstrip()
             if text:
                 await self._on_message({"type": "log", "level": "info", "message": text})

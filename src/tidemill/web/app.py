@@ -57,6 +57,7 @@ def create_web_app(config: WebConfig, routers: Sequence[APIRouter], lifespan: Li
         description=config.introduction or "",
         version=__version__,
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,

@@ -50,6 +50,8 @@ class ConnectionLimits:
     header_bytes: int = 64 * 2**10
     """Request line and headers together."""
     header_count: int = 200
+    requests_ahead: int = 16
+    """That have come while an earlier one of their connection is answered."""
     header_seconds: float = 10.0
     """For the whole of the headers to arrive, from the connection's or the request's first byte."""
     body_seconds: float = 30.0
@@ -169,6 +171,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431, "headers_too_large", "The headers are larger than the limit.")
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= self._limits.requests_ahead:
+            raise _TooManyAheadError  # ends the parser's work on whatever came with them
         super().on_message_begin()
         cast("Scope", self.scope)[_CONNECTION] = self
         self._head_bytes = 0
@@ -224,6 +228,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             return
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # each answer would let as much in as a socket brings at once
         if not self.cycle.response_complete:
             return  # the next request is on its way already
         if self._in_body and not self.transport.is_closing():
@@ -240,7 +246,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """The parser takes no more of this connection, which is told as a problem, like every other refusal."""
         code, detail = "request_malformed", "This is no request of HTTP/1.1."
-        if self._request is None or self._request.response_complete:
+        if self.pipeline:  # nothing can be said before the earlier ones are answered
+            self.pipeline.clear()
+            self.end("no request, or too many, behind others that wait")
+        elif self._request is None or self._request.response_complete:
             self._refuse(400, code, detail)
         elif self._request.response_started:
             self.end(code)
@@ -326,6 +335,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.close_gently()
         else:
             self.end(code)
+
+
+class _TooManyAheadError(Exception):
+    """More requests than may come before the first of them is answered."""
 
 
 def host_of(peer: object) -> str:

@@ -1,9 +1,12 @@
-"""The page ``/docs``: Swagger UI from the package. No network, no inline script, no key kept in the browser."""
+"""The OpenAPI document, and the page ``/docs``: Swagger UI from the package. No network, no inline script, no key kept
+in the browser. All of it is made once: anybody may ask for it, as often as they like."""
 
+import json
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib import resources
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
 
 KEY_SCHEME = HTTPBearer(auto_error=False, scheme_name="api key", description="Authorization: Bearer tm_...")
@@ -27,6 +30,10 @@ _POLICY = (
 def documentation_router(title: str) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
+    @router.get("/openapi.json", name="openapi")
+    async def document(request: Request) -> Response:
+        return Response(_document(request.app), media_type="application/json")
+
     @router.get("/docs")
     async def page() -> Response:
         return Response(_page(title), media_type="text/html", headers={"Content-Security-Policy": _POLICY})
@@ -40,11 +47,21 @@ def documentation_router(title: str) -> APIRouter:
     return router
 
 
+@cache
+def _document(app: FastAPI) -> bytes:
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _asset(name: str, media_type: str) -> Callable[[], Awaitable[Response]]:
     async def asset() -> Response:
-        return Response((resources.files(_ASSETS) / name).read_bytes(), media_type=media_type)
+        return Response(_bytes_of(name), media_type=media_type)
 
     return asset
+
+
+@cache
+def _bytes_of(name: str) -> bytes:
+    return (resources.files(_ASSETS) / name).read_bytes()
 
 
 def _page(title: str) -> str:

@@ -23,6 +23,8 @@ from tidemill.web.connections import BoundedProtocol, ConnectionLimits, Connecti
 _GRACE_SECONDS = 20
 _LOOK_SECONDS = 0.05
 _OTHER_FILES = 128
+_BACKLOG = 256
+"""Connections that wait to be accepted; as many are accepted before the others have their turn."""
 
 
 class Server(uvicorn.Server):
@@ -119,6 +121,7 @@ def server_config(
         ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=75,
+        backlog=_BACKLOG,
     )
 
 
