@@ -13,13 +13,15 @@ from typing import Any
 
 import yaml
 
-from tidemill.kit.errors import Invalid, NotFound, TooLarge
+from tidemill.kit.errors import Invalid, Malformed, NotFound, TooLarge
+from tidemill.kit.json_shape import ShapeLimits, check_shape
 from tidemill.kit.trees import MAX_DEPTH, tree_size
 
 MLMODEL_FILE = "MLmodel"
 
 _MAX_MLMODEL_BYTES = 4 * 2**20
 _MAX_JSON_BYTES = 16 * 2**20
+_JSON_SHAPE = ShapeLimits(values=1_000_000, depth=64, number_characters=400)
 _MAX_DEPTH = 32
 _MAX_EVENTS = 100_000
 _MAX_NUMBER_CHARACTERS = 400
@@ -65,8 +67,16 @@ def read_card(directory: Path) -> ModelCard:
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file of a model. Raises ValueError if it is none or nested too deeply, TooLarge past 16 MiB."""
-    return parse_json(_bounded(file, _MAX_JSON_BYTES).decode("utf-8"))
+    """A JSON file of a model. Raises ValueError if it is none or nested too deeply, TooLarge past 16 MiB or a million
+    values."""
+    content = _bounded(file, _MAX_JSON_BYTES)
+    try:
+        check_shape(content, _JSON_SHAPE)
+    except Malformed:
+        raise ValueError("no JSON that a table is written in") from None
+    except TooLarge:
+        raise TooLarge("model_file_too_large", "A file that describes the model holds too many values.") from None
+    return parse_json(content.decode("utf-8"))
 
 
 def parse_json(text: str | bytes) -> Any:
