@@ -186,6 +186,9 @@ class Hostile:
     def predict(self, frame, params=None):
         if frame["x"][0] == 2:
             hang_up()
+        if frame["x"][0] == 3:
+            answer_ahead()
+            return ["honest"] * len(frame)
         found = attack(self.targets) if frame["x"][0] else self.at_loading
         return [json.dumps(found)] * len(frame)
 
@@ -236,6 +239,15 @@ async def test_a_model_that_hangs_up_and_runs_on_is_replaced_even_after_its_serv
         remove_tree(folder)
     away.rename(temporary)
     assert len((await hostile.predict({"x": [0.0]}, None)).prediction) == 1
+    assert hostile.process_id != first
+
+
+async def test_a_model_that_answers_what_it_was_not_asked_is_replaced(hostile: ChildRuntime) -> None:
+    first = hostile.process_id
+    with pytest.raises(Unavailable) as ended:
+        await hostile.predict({"x": [3.0]}, None)
+    assert ended.value.code == "model_process_died"
+    assert json.loads((await hostile.predict({"x": [0.0]}, None)).prediction[0])
     assert hostile.process_id != first
 
 
