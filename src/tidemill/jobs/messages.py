@@ -13,7 +13,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """Written in JSON, after any number of backslashes that are texts themselves. PostgreSQL keeps none."""
 
 
-_SHAPE = ShapeLimits(values=2_000_000, depth=64, number_characters=400)
+_SHAPE = ShapeLimits(values=1_000_000, depth=64, number_characters=400)
 """More than a profile of the widest table has; each value becomes an object of the worker."""
 
 

@@ -212,6 +212,12 @@ def start_many_threads(request: dict[str, Any], reporter: Any = None) -> dict[st
     return {}
 
 
+def answer_ahead() -> None:
+    """Before anybody asks: what is read next is taken for the answer to another request, unless somebody looks."""
+    body = b'{"prediction": ["made up"]}'
+    os.write(int(sys.argv[1]), len(body).to_bytes(4, "big") + body)
+
+
 def hang_up() -> None:
     """Close every socket and run on."""
     for descriptor in os.listdir("/proc/self/fd"):

@@ -176,7 +176,7 @@ async def test_what_is_no_message_ends_the_job_with_an_error_of_its_own(line: st
 
 async def test_a_message_of_more_values_than_any_of_ours_is_not_made_into_objects(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as ended:
-        await compute(tmp_path, "speak_nonsense", {"line": "[],", "times": 2_100_000})
+        await compute(tmp_path, "speak_nonsense", {"line": "[],", "times": 1_100_000})
     assert ended.value.code == "compute_message_too_large"
 
 
@@ -197,6 +197,9 @@ class Hostile:
     def predict(self, frame, params=None):
         if frame["x"][0] == 2:
             hang_up()
+        if frame["x"][0] == 3:
+            answer_ahead()
+            return ["honest"] * len(frame)
         found = attack(self.targets) if frame["x"][0] else self.at_loading
         return [json.dumps(found)] * len(frame)
 
@@ -247,6 +250,15 @@ async def test_a_model_that_hangs_up_and_runs_on_is_replaced_even_after_its_serv
         remove_tree(folder)
     away.rename(temporary)
     assert len((await hostile.predict({"x": [0.0]}, None)).prediction) == 1
+    assert hostile.process_id != first
+
+
+async def test_a_model_that_answers_what_it_was_not_asked_is_replaced(hostile: ChildRuntime) -> None:
+    first = hostile.process_id
+    with pytest.raises(Unavailable) as ended:
+        await hostile.predict({"x": [3.0]}, None)
+    assert ended.value.code == "model_process_died"
+    assert json.loads((await hostile.predict({"x": [0.0]}, None)).prediction[0])
     assert hostile.process_id != first
 
 

@@ -438,6 +438,7 @@ BAD_DESCRIPTIONS: tuple[tuple[str, Callable[[Attempt], Any], str], ...] = (
     ("an example that is a list", bad_example("[1]"), "input_example_unfit"),
     ("an example past the limit", bad_example(json.dumps("x" * (2**24 + 1))), "model_file_too_large"),
     ("an example that is a pickle", lambda attempt: attempt.pickle("input_example.json"), "input_example_unfit"),
+    ("an example of a million values", bad_example("[" + "[]," * 10**6 + "[]]"), "model_file_too_large"),
     ("an example of integers without end", _example([[1, 10**30]]), "input_example_unfit"),
     ("an example with a column twice", _example([[True, 1, 1]], ("age", "age", "hours"), "boolean"),
      "input_example_unfit"),

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -49,6 +50,7 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 15.0
 _STEADY_SECONDS = 30.0
 _GUARD_POLL_SECONDS = 0.5
+_QUESTION_BYTES = 8
 _ANSWER_SHAPE = ShapeLimits(values=4_000_000, depth=64, number_characters=400)
 """Forty for each row of the largest request; some 300 MB as objects."""
 
@@ -89,10 +91,14 @@ class _Process:
     side: list[asyncio.Task[None]]
 
     async def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Raises EOFError or OSError when the process is gone."""
-        self.writer.write(packed(message))
+        """Raises EOFError or OSError when the process is gone, or gives what it had ready before it was asked."""
+        question = secrets.token_hex(_QUESTION_BYTES)
+        self.writer.write(packed({**message, "question": question}))
         await self.writer.drain()
-        return await self.receive()
+        answer = await self.receive()
+        if answer.pop("question", None) != question:
+            raise await self._mistrusted()
+        return answer
 
     async def receive(self) -> dict[str, Any]:
         length = body_length(await self.reader.readexactly(HEADER_BYTES))

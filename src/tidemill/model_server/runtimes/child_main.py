@@ -1,7 +1,7 @@
 """A model's own process: ``python -m tidemill.sandbox.launch ... tidemill.model_server.runtimes.child_main FD``.
 
 It is confined before this module is imported (`tidemill.sandbox`). Loads one model and answers one request after
-another over a socket. Ends when the model server is gone.
+another over a socket. Ends when the model server is gone. Each answer brings back what the request is known by.
 """
 
 import socket
@@ -31,10 +31,10 @@ def _serve(channel: socket.socket, incoming: IO[bytes]) -> None:
     try:
         model = load_model(Path(order["directory"]), order["flavor"], runs_code=order["runs_code"])
     except Exception as error:  # noqa: BLE001 - loading runs code of the model's maker
-        channel.sendall(packed({"error": to_record(_told(error, "model_not_loadable"))}))
+        channel.sendall(_refusal(_told(error, "model_not_loadable"), order))
         return
     startup.done()
-    channel.sendall(packed({"ready": True}))
+    channel.sendall(packed({"ready": True, "question": order["question"]}))
     while (request := _receive(incoming)) is not None:
         channel.sendall(_answer(model, order["types"], request))
 
@@ -47,14 +47,19 @@ def _answer(model: LoadedModel, types: dict[str, str], request: dict[str, Any]) 
                 "prediction": outputs.prediction,
                 "probabilities": outputs.probabilities,
                 "classes": outputs.classes,
+                "question": request["question"],
             }
         )
     except Exception as error:  # noqa: BLE001 - a foreign model may raise anything
-        return packed({"error": to_record(_told(error, "model_failed"))})
+        return _refusal(_told(error, "model_failed"), request)
     if len(answer) > MAX_ANSWER_BYTES:
         too_large = Invalid("prediction_too_large", "The model's answers are too large to be recorded.")
-        return packed({"error": to_record(too_large)})
+        return _refusal(too_large, request)
     return answer
+
+
+def _refusal(error: TidemillError, request: dict[str, Any]) -> bytes:
+    return packed({"error": to_record(error), "question": request["question"]})
 
 
 def _told(error: Exception, code: str) -> TidemillError:
