@@ -16,6 +16,7 @@ from tidemill.cli.prediction_rows import RowBatch, RowFile, checked_rows
 from tidemill.client import Tidemill
 from tidemill.kit.errors import DeadlineExceeded, Invalid, TidemillError, Unavailable
 from tidemill.kit.signatures import columns_of
+from tidemill.reading.json_lines import RepeatedMember, unrepeated
 from tidemill.schemas.predictions import PredictReply
 
 app = typer.Typer()
@@ -59,7 +60,9 @@ def _warn(warning: str) -> None:
 
 def _rows_of_json(text: str) -> RowBatch:
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, object_pairs_hook=unrepeated)
+    except RepeatedMember:
+        raise Invalid("member_repeated", "--json has two members of the same name in an object.") from None
     except (ValueError, RecursionError):
         raise Invalid("rows_not_json", "--json is not JSON.") from None
     rows = rows if isinstance(rows, list) else [rows]
