@@ -40,7 +40,7 @@ def predict(
         if file is not None:
             batches = _batches(tidemill, deployment, file, batch_rows)
         else:
-            batches = iter([_rows_of_json(rows_json or "")])
+            batches = iter([rows_of_json(rows_json or "")])
         if save is None:
             _print([row for found in _predicted(tidemill, deployment, batches) for row in found])
         else:
@@ -58,7 +58,8 @@ def _warn(warning: str) -> None:
     _tell(f"warning: {warning}")
 
 
-def _rows_of_json(text: str) -> RowBatch:
+def rows_of_json(text: str) -> RowBatch:
+    """The rows of ``--json``. Raises Invalid for what is no JSON, or no rows."""
     try:
         rows = json.loads(text, object_pairs_hook=unrepeated)
     except RepeatedMember:
