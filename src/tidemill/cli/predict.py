@@ -16,6 +16,7 @@ from tidemill.cli.prediction_rows import RowBatch, RowFile, checked_rows
 from tidemill.client import Tidemill
 from tidemill.kit.errors import DeadlineExceeded, Invalid, TidemillError, Unavailable
 from tidemill.kit.signatures import columns_of
+from tidemill.reading.json_lines import RepeatedMember, unrepeated
 from tidemill.schemas.predictions import PredictReply
 
 app = typer.Typer()
@@ -39,7 +40,7 @@ def predict(
         if file is not None:
             batches = _batches(tidemill, deployment, file, batch_rows)
         else:
-            batches = iter([_rows_of_json(rows_json or "")])
+            batches = iter([rows_of_json(rows_json or "")])
         if save is None:
             _print([row for found in _predicted(tidemill, deployment, batches) for row in found])
         else:
@@ -57,9 +58,12 @@ def _warn(warning: str) -> None:
     _tell(f"warning: {warning}")
 
 
-def _rows_of_json(text: str) -> RowBatch:
+def rows_of_json(text: str) -> RowBatch:
+    """The rows of ``--json``. Raises Invalid for what is no JSON, or no rows."""
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, object_pairs_hook=unrepeated)
+    except RepeatedMember:
+        raise Invalid("member_repeated", "--json has two members of the same name in an object.") from None
     except (ValueError, RecursionError):
         raise Invalid("rows_not_json", "--json is not JSON.") from None
     rows = rows if isinstance(rows, list) else [rows]

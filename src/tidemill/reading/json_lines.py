@@ -11,7 +11,7 @@ class RepeatedMember(ValueError):
 def object_of(line: str) -> dict[str, Any] | None:
     """The object that ``line`` is; None if it is none. Raises RepeatedMember."""
     try:
-        found = json.loads(line, object_pairs_hook=_unrepeated)
+        found = json.loads(line, object_pairs_hook=unrepeated)
     except RepeatedMember:
         raise
     except (ValueError, RecursionError):
@@ -22,7 +22,7 @@ def object_of(line: str) -> dict[str, Any] | None:
 def has_repeated_member(body: bytes) -> bool:
     """Whether an object somewhere in ``body`` has two members of one name; False for what is no JSON."""
     try:
-        json.loads(body, object_pairs_hook=_unrepeated, parse_int=str, parse_float=str)
+        json.loads(body, object_pairs_hook=unrepeated, parse_int=str, parse_float=str)
     except RepeatedMember:
         return True
     except (ValueError, RecursionError):
@@ -30,7 +30,8 @@ def has_repeated_member(body: bytes) -> bool:
     return False
 
 
-def _unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def unrepeated(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``object_pairs_hook``: an object. Raises RepeatedMember."""
     found = dict(members)
     if len(found) != len(members):
         raise RepeatedMember

@@ -268,3 +268,10 @@ def test_text_that_is_none_is_refused_by_row(ingest: Ingest, tmp_path: Path) -> 
     assert ingest.places(tmp_path / "t") == ["row 2, column x"]
     pq.write_table(pa.table({"x": ["a", "b\0"]}), tmp_path / "t")
     assert ingest.places(tmp_path / "t") == ["row 2, column x"]
+
+
+def test_a_logical_type_that_is_wrapped_is_refused_by_column(ingest: Ingest, tmp_path: Path) -> None:
+    texts = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", "1", None] * 10))
+    pq.write_table(pa.table({"a": range(30), "j": texts}), tmp_path / "j.parquet")
+    error = ingest.refused(tmp_path / "j.parquet")
+    assert [(problem.pointer, problem.code) for problem in error.problems] == [("column j", "type_unsupported")]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tidemill.cli.predict import rows_of_json
 from tidemill.cli.prediction_results import ResultFile
 from tidemill.cli.prediction_rows import RowFile, checked_rows
 from tidemill.kit.errors import Invalid, Problem
@@ -114,6 +115,9 @@ def test_rows_of_an_argument_are_checked_the_same() -> None:
     with pytest.raises(Invalid) as caught:
         checked_rows([{"a": 1}, {"a": float("inf")}])
     assert caught.value.problems[0].pointer == "row 2, column a"
+    assert rows_of_json('{"a": 1}').rows == [{"a": 1}]
+    with pytest.raises(Invalid, match="two members"):
+        rows_of_json('[{"a": 1, "a": 2}]')
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,17 @@ def test_a_time_in_no_year_of_ours_is_refused_with_its_place(values: pa.Array, k
     with pytest.raises(Invalid) as caught:
         read(values, kind)
     assert [problem.pointer for problem in caught.value.problems] == ["row 2, column x"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_type_of_an_extension_is_refused_before_its_texts_are_unpacked(nested: bool) -> None:
+    """Else a text that is kept once would be there for each row."""
+    text = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["x" * 2**15] * 99))
+    values = pa.ListArray.from_arrays(pa.array(range(100), pa.int32()), text) if nested else text
+    claims: list[int] = []
+    body = io.BytesIO()
+    pq.write_table(pa.table({"x": values}), body)
+    with pytest.raises(Invalid) as caught:
+        ParquetTable(body.getvalue(), [Column("x", "string", required=False)], 100, claims.append)
+    assert [problem.pointer for problem in caught.value.problems] == ["column x"]
+    assert len(claims) == 1  # for the footer; none for a page

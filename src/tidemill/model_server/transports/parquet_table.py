@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tidemill.kit.errors import Invalid, TooLarge, Unsupported
+from tidemill.kit.errors import Invalid, Problem, TooLarge, Unsupported
 from tidemill.kit.moments import moment_of_ticks
 from tidemill.kit.parquet_pages import DIRECT_ENCODINGS, TAIL_BYTES, Page, check_footer, check_schema, read_pages
 from tidemill.kit.signatures import Column
@@ -28,6 +28,7 @@ _MOST_FOOTER_BYTES = 4 * 2**20
 _FOOTER_GROWTH = 16
 """How much larger a footer is once it is read."""
 _MOST_PAGES = 20_000
+_MAX_PROBLEMS = 100
 _VALUE_BYTES = 64
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_SECONDS = 86_400
@@ -104,7 +105,22 @@ def _wanted(file: pq.ParquetFile, names: set[str]) -> list[str]:
     present = file.schema_arrow.names
     if len(set(present)) != len(present):
         raise Invalid("inputs_invalid", "Two columns of the file have the same name.")
-    return [name for name in present if name in names]
+    wanted = [name for name in present if name in names]
+    wrapped = [name for name in wanted if _is_wrapped(file.schema_arrow.field(name).type)]
+    if wrapped:
+        detail = "Types of extensions, such as JSON and UUID, cannot be read; write plain texts or numbers."
+        problems = [Problem(f"column {name}", "type_unsupported", detail) for name in wrapped]
+        raise Invalid("inputs_invalid", detail, problems[:_MAX_PROBLEMS])
+    return wanted
+
+
+def _is_wrapped(kind: pa.DataType) -> bool:
+    """Whether a type is an extension's or holds one: texts in these come without a dictionary, as many as rows."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    if pa.types.is_dictionary(kind):
+        return _is_wrapped(kind.value_type)
+    return any(_is_wrapped(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def _read(content: bytes, file: pq.ParquetFile, names: list[str], take: Take) -> pa.Table:

@@ -39,8 +39,8 @@ def _most_digits(starts: NDArray[np.int32], lengths: NDArray[np.int32], data: ND
     below_one = data[np.minimum(starts + signed, data.size - 1)] == ord("0")
     ends = starts + lengths
     exponent = (data[ends - 4] | 32) == ord("e")
-    digits: NDArray[np.int32] = lengths - signed - below_one - 1 - 4 * exponent
-    return digits
+    most: NDArray[np.int32] = lengths - signed - below_one - 1 - 4 * exponent
+    return most
 
 
 def _count(texts: Any, pattern: str) -> int:

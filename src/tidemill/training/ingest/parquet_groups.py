@@ -58,9 +58,14 @@ class RowGroup:
         """By its size, where the first page does not use the dictionary and so did not show it."""
         pages, path = self._pages[index], self._coded.schema.column(index).path
         data = [page for page in pages if not page.is_dictionary]
-        if path in known and data[0].encoding in DICTIONARY_ENCODINGS:
+        if path in known and data[0].encoding in DICTIONARY_ENCODINGS and path not in self._wrapped:
             return known[path]
         return max((page.size_bytes for page in pages if page.is_dictionary), default=0)
+
+    @cached_property
+    def _wrapped(self) -> frozenset[str]:
+        """Columns whose logical type the library wraps: it shows their first row, and not their dictionary."""
+        return frozenset(field.name for field in self._coded.schema_arrow if hasattr(field.type, "storage_type"))
 
     def _with_dictionary(self) -> list[int]:
         """Leaves of texts whose data is, in some page, an entry of a dictionary."""
@@ -87,4 +92,6 @@ def texts_of(file: Any) -> list[str]:
 
 
 def _longest(column: Any) -> int:
-    return int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    """Of a column of texts; those of a logical type such as JSON come wrapped."""
+    texts = getattr(column, "storage", column)
+    return int(pc.max(pc.binary_length(getattr(texts, "dictionary", texts))).as_py() or 0)
