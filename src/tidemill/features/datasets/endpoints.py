@@ -13,7 +13,6 @@ from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
 from tidemill.deps import (
-    JobRoom,
     ServicesDep,
     SessionDep,
     SessionsDep,
@@ -26,6 +25,7 @@ from tidemill.deps import (
 from tidemill.features.datasets import queries, service, views
 from tidemill.features.datasets.keys import raw_key, upload_key
 from tidemill.features.datasets.service import Upload
+from tidemill.features.jobs.service import JobRoom
 from tidemill.kit import ids
 from tidemill.kit.disk_room import within_disk_room
 from tidemill.kit.errors import Invalid, NotFound, Problem
