@@ -1,14 +1,19 @@
 """How much one key may have the platform do at once: jobs that wait, and files that are on their way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.disks import SmallDisk, small_disk
 from tests.integration.conftest import MakeKey
 from tidemill.auth.scopes import Scope
+from tidemill.kit.disk_room import require_disk_room, within_disk_room
+from tidemill.kit.errors import Unavailable
 from tidemill.settings.model import ApiSettings, Settings
 
 _STARTERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -76,3 +81,32 @@ async def test_files_on_their_way_are_bounded_for_each_key_and_for_all(
     rest.set()
     await asyncio.wait_for(asyncio.gather(*sending), 10)
     assert _outcome(await send(keys[2], b"prediction_id,truth\n"))[0] != 503
+
+
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    with small_disk(40 * 2**20) as made:
+        yield made
+
+
+async def test_a_file_ends_before_it_takes_the_reserve_of_the_disk_it_is_written_to(disk: SmallDisk) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield bytes(2**23)
+
+    written = disk.path / "file"
+
+    async def write() -> None:
+        with written.open("wb", buffering=0) as file:
+            async for piece in within_disk_room(pieces(), disk.path):
+                file.write(piece)
+
+    with pytest.raises(Unavailable) as refused:
+        await write()
+    assert refused.value.code == "disk_full"
+    assert shutil.disk_usage(disk.path).free >= 2 * 2**20
+    with pytest.raises(Unavailable):
+        await require_disk_room(disk.path, 2**25)
+    written.unlink()
+    await require_disk_room(disk.path, 2**25)
+    await require_disk_room(Path("/nowhere"), 2**60)

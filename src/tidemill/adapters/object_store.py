@@ -212,6 +212,11 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise await self._gone(_translated(error)) from error
 
+    @property
+    def folder(self) -> Path | None:
+        """Where objects lie on a disk of this machine."""
+        return Path(str(self._backend.prefix)) if isinstance(self._backend, LocalStore) else None
+
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], limit_bytes: int) -> StoredObject:
         """Write a stream of unknown length in bounded memory; past ``limit_bytes`` raise TooLarge and keep nothing."""
         await self._check_identity()

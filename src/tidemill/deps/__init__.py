@@ -2,7 +2,6 @@
 
 from tidemill.deps.access import Standing, authenticator, require, standing
 from tidemill.deps.metrics import IntakeMetrics, IntakeMetricsDep
-from tidemill.deps.room import JobRoom, Uploads, UploadsDep, room_for_job
 from tidemill.deps.services import (
     ApiServices,
     LanesDep,
@@ -13,12 +12,12 @@ from tidemill.deps.services import (
     SettingsDep,
     StoreDep,
 )
+from tidemill.deps.uploads import Uploads, UploadsDep
 
 __all__ = [
     "ApiServices",
     "IntakeMetrics",
     "IntakeMetricsDep",
-    "JobRoom",
     "LanesDep",
     "MlflowDep",
     "ServicesDep",
@@ -31,6 +30,5 @@ __all__ = [
     "UploadsDep",
     "authenticator",
     "require",
-    "room_for_job",
     "standing",
 ]

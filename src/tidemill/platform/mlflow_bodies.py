@@ -4,26 +4,20 @@ Its route for artifacts alone passes a body on piece by piece. So an artifact ma
 what the store's disk has beside a reserve; every other body is small.
 """
 
-import asyncio
 import re
-import shutil
 from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidemill.kit.errors import TidemillError, TooLarge, Unavailable
+from tidemill.kit.disk_room import LOOK_BYTES, require_disk_room
+from tidemill.kit.errors import TidemillError, TooLarge
 from tidemill.kit.sizes import format_size
 from tidemill.platform.mlflow_access import refusal
 
 OTHER_BYTES = 64 * 2**20
 """Of a body that is no artifact: MLflow's own clients send a hundredth of it."""
 _ARTIFACT = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/.+")
-_RESERVE_BYTES = 2**30
-_RESERVE_SHARE = 20
-"""On a small disk the reserve is a twentieth of it."""
-_LOOK_BYTES = 16 * 2**20
-"""How much may be written between two looks at the disk."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -101,20 +95,14 @@ class _Body:
         """Raises TooLarge and Unavailable for what has come so far."""
         self._read_bytes += size_bytes
         self._check_limit(self._read_bytes)
-        if self._read_bytes - self._looked_at_bytes >= _LOOK_BYTES:
+        if self._read_bytes - self._looked_at_bytes >= LOOK_BYTES:
             self._looked_at_bytes = self._read_bytes
-            await self._check_disk(_LOOK_BYTES)
+            await self._check_disk(size_bytes)
 
     def _check_limit(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:
             raise TooLarge("body_too_large", f"MLflow takes at most {format_size(self._limit_bytes)} here.")
 
     async def _check_disk(self, more_bytes: int) -> None:
-        if self._folder is None:
-            return
-        try:
-            disk = await asyncio.to_thread(shutil.disk_usage, self._folder)
-        except OSError:
-            return  # whether the store is there at all is for others to say
-        if disk.free - more_bytes < min(_RESERVE_BYTES, disk.total // _RESERVE_SHARE):
-            raise Unavailable("disk_full", "The disk of the object store has no room for this artifact.")
+        if self._folder is not None:
+            await require_disk_room(self._folder, more_bytes)

@@ -17,6 +17,7 @@ import zstandard
 from tidemill.kit.errors import TidemillError
 from tidemill.kit.signatures import Column
 from tidemill.model_server.transports.csv_table import CsvTable, unpacked
+from tidemill.model_server.transports.json_pieces import LargeJson
 from tidemill.model_server.transports.parquet_table import ParquetTable
 from tidemill.model_server.transports.server import parsed_json
 from tidemill.model_server.transports.sizes import csv_bytes
@@ -31,6 +32,10 @@ Decode = Callable[[MemoryShare], Any]
 
 def _json(body: bytes) -> Decode:
     return lambda share: parsed_json(body, share)
+
+
+def _pieces(body: bytes) -> Decode:
+    return lambda share: LargeJson(body, _SIGNATURE, _MOST_ROWS, share.take).content()
 
 
 def _csv(body: bytes) -> Decode:
@@ -72,6 +77,11 @@ def cases() -> Iterator[tuple[str, Decode]]:
     yield "json: marks in a text", _json(b'["' + b"[{,:" * (4 * MIB) + b'"]')
     yield "json: depth", _json(b"[" * 500_000)
     yield "json: a long number", _json(b"[" + b"9" * (4 * MIB) + b"]")
+    yield "json in pieces: many rows", _pieces(b'{"inputs":[' + b'{"text":"Ulm","x":40.5},' * 150_000 + b"0]}")
+    yield "json in pieces: other columns", _pieces(b'{"inputs":[' + b'{"a":[[],[]],"b":{}},' * 50_000 + b"0]}")
+    yield "json in pieces: cells", _pieces(b'{"inputs":{"text":[' + b'"ab",' * 249_999 + b'"ab"]}}')
+    yield "json in pieces: empty lists", _pieces(b'{"inputs":[' + b"[]," * 200_000 + b"0]}")
+    yield "json in pieces: members", _pieces(b'{"inputs":{' + b",".join(b'"%x":1' % n for n in range(99_999)) + b"}}")
     yield "csv: cells", _csv(b"," * (8 * MIB))
     yield "csv: rows", _csv(b"text\n" + b"ab\n" * 150_000)
     yield "csv: packed cells", _csv(gzip.compress(b"," * (60 * MIB), 1))

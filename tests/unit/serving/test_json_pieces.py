@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tidemill.kit.errors import Malformed, TidemillError, TooLarge
 from tidemill.kit.signatures import Column
 from tidemill.model_server.tables import NESTED, ColumnsTable, RecordsTable, SplitTable
-from tidemill.model_server.transports.json_pieces import LargeJson, parse_piece
+from tidemill.model_server.transports.json_outline import JsonOutline
+from tidemill.model_server.transports.json_pieces import PIECE_BYTES, LargeJson, parse_piece
 from tidemill.model_server.validation import validate
 
 _SIGNATURE = (
@@ -172,6 +173,17 @@ def test_a_number_of_very_many_digits_is_refused_and_a_text_of_digits_is_taken()
         assert _read(body, "inputs", 2**16)[0] == "json_number_too_long"
     content = LargeJson(f'{{"inputs": [{{"town": "{digits}"}}]}}'.encode(), _SIGNATURE, 10, _nothing).content()
     assert content == {"inputs": [{"town": digits}]}
+
+
+@pytest.mark.parametrize("row", ['{"age": 1, "town": "a,]"}', "[[], {}, 1.5]", "null"])
+def test_no_piece_is_larger_than_asked_unless_it_is_one_row_and_none_is_left_out(row: str) -> None:
+    rows = [row] * 20_000 + [f'"{"x" * PIECE_BYTES}"'] + [row] * 5
+    outline = JsonOutline(f'{{"params": null, "inputs": [{", ".join(rows)}]}}'.encode())
+    inputs = dict(outline.members(outline.root()))["inputs"]
+    pieces = list(outline.pieces(inputs, PIECE_BYTES))
+    assert all(end - start <= PIECE_BYTES or count == 1 for start, end, count in pieces)
+    assert sum(count for _, _, count in pieces) == len(rows)
+    assert len(pieces) <= 3 + len(row) * len(rows) // (PIECE_BYTES // 2)
 
 
 def test_marks_in_a_long_text_are_no_values_and_what_is_not_asked_for_is_not_kept() -> None:

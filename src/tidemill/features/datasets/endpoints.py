@@ -13,7 +13,6 @@ from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
 from tidemill.deps import (
-    JobRoom,
     ServicesDep,
     SessionDep,
     SessionsDep,
@@ -26,7 +25,9 @@ from tidemill.deps import (
 from tidemill.features.datasets import queries, service, views
 from tidemill.features.datasets.keys import raw_key, upload_key
 from tidemill.features.datasets.service import Upload
+from tidemill.features.jobs.service import JobRoom
 from tidemill.kit import ids
+from tidemill.kit.disk_room import within_disk_room
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.kit.names import NAME_PATTERN
 from tidemill.schemas import datasets as wire
@@ -100,7 +101,8 @@ async def create_version(
     same way, are a version already. The job's error names every offending column and row of a file that is refused."""
     options, limits = _options(query), services.settings.api
     with uploads.one(uploader.principal.key_id, limits.max_uploads):
-        stored = await _store_raw(uploader.holding(_chunks(request)), services.store, limits.max_upload_bytes)
+        content = within_disk_room(uploader.holding(_chunks(request)), services.store.folder)
+        stored = await _store_raw(content, services.store, limits.max_upload_bytes)
     upload = Upload(name, query.filename, stored, options, query.new_contract, uploader.principal.key_id)
     async with transaction(services.sessions) as session:
         accepted = await service.accept(session, upload)

@@ -10,8 +10,9 @@ from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
 from tidemill.db.tables.experiments import Run
 from tidemill.db.tables.jobs import Job
-from tidemill.deps import JobRoom, SessionDep, SessionsDep, StoreDep, require
+from tidemill.deps import SessionDep, SessionsDep, StoreDep, require
 from tidemill.features.experiments import service
+from tidemill.features.jobs.service import JobRoom
 from tidemill.kit.errors import Invalid, NotFound
 from tidemill.kit.metrics import higher_is_better
 from tidemill.kit.names import Name

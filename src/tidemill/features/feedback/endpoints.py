@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import tempfile
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,6 +14,7 @@ from tidemill.db.engine import SessionFactory, transaction
 from tidemill.deps import IntakeMetricsDep, ServicesDep, SessionDep, Standing, UploadsDep, require, standing
 from tidemill.features.feedback import files, service
 from tidemill.features.feedback.rows import ToldTruth
+from tidemill.kit.disk_room import within_disk_room
 from tidemill.kit.errors import Invalid, Problem
 from tidemill.kit.logging import current_request_id
 from tidemill.schemas.feedback import FeedbackCounts, FeedbackCreate, FeedbackFileQuery
@@ -75,7 +78,8 @@ async def upload(
     in_hand = uploads.one(principal.key_id, services.settings.api.max_uploads)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(in_hand)
-        open_bytes = await stack.enter_async_context(files.spooled(uploader.holding(request.stream())))
+        content = within_disk_room(uploader.holding(request.stream()), Path(tempfile.gettempdir()))
+        open_bytes = await stack.enter_async_context(files.spooled(content))
         try:
             rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
             async for batch in uploader.holding(files.batches(rows)):

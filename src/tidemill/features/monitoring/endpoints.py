@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import JobRoom, SessionDep, require
+from tidemill.deps import SessionDep, require
+from tidemill.features.jobs.service import JobRoom
 from tidemill.features.monitoring import service
 from tidemill.schemas.jobs import Job
 from tidemill.schemas.monitoring import Report, ReportCreate, ReportListQuery, ReportSummary

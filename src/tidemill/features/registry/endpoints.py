@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
-from tidemill.deps import JobRoom, ServicesDep, SessionDep, require, room_for_job
+from tidemill.deps import ServicesDep, SessionDep, require
+from tidemill.features.jobs.service import JobRoom, room_for_job
 from tidemill.features.registry import administration, promotion, queries, service, views
 from tidemill.features.registry.kinds import COMPARE, IMPORT, ComparePayload, ImportPayload
 from tidemill.jobs.service import SOON, JobRequest, enqueue

@@ -1,4 +1,4 @@
-"""How much one key may have the platform do at the same time."""
+"""How many files one process of the api takes in at the same time."""
 
 import contextlib
 from collections import Counter
@@ -7,19 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tidemill.auth.access import principal_of
-from tidemill.db.engine import transaction
-from tidemill.deps.services import ServicesDep
-from tidemill.jobs import service as jobs
 from tidemill.kit.errors import Unavailable
-
-
-async def room_for_job(request: Request, services: ServicesDep) -> None:
-    """A dependency of routes that start a job: 409 (``jobs_too_many``) while too many of the key's wait."""
-    principal = principal_of(request.scope)
-    if principal is not None:
-        async with transaction(services.sessions) as session:
-            await jobs.require_room(session, principal.key_id, services.settings.api.max_queued_jobs_per_key)
 
 
 class Uploads:
@@ -40,9 +28,6 @@ class Uploads:
             self._by_key[key_id] -= 1
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
-
-
-JobRoom = Depends(room_for_job)
 
 
 def get_uploads(request: Request) -> Uploads:
