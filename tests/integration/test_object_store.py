@@ -1,6 +1,7 @@
 """The object store's contract, on a directory, in memory and on a real S3 server."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.s3_servers import free_port, s3_settings
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
@@ -141,6 +143,41 @@ def test_a_closed_folder_is_told_as_such_and_not_as_a_server_that_is_away(tmp_pa
     command = [sys.executable, "-c", _PUT_INTO_A_CLOSED_FOLDER, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "closed to the user of this process" in done.stderr, done.stderr
+
+
+async def test_a_disk_that_is_full_out_of_files_or_read_only_is_told_as_such_and_keeps_what_it_has(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    with small_disk(2**20, most_files=20) as disk:
+        store = open_object_store(ObjectStoreSettings(url=f"file://{disk.path}/objects"))
+        await store.put("a", b"kept")
+
+        async def refused(code: str) -> None:
+            for put in (
+                store.put("b/c", bytes(1 << 19)),
+                store.put_stream("d/e", _chunks(1, 1 << 19), limit_bytes=1 << 20),
+                store.upload("f/g", tmp_path / "large"),
+            ):
+                with pytest.raises(Unavailable) as raised:
+                    await put
+                assert raised.value.code == code
+            assert await store.get("a") == b"kept"
+
+        disk.fill()
+        await refused("disk_full")
+        disk.free()
+        crowd = [disk.path / str(number) for number in range(20)]
+        with contextlib.suppress(OSError):
+            for path in crowd:
+                path.touch()
+        await refused("disk_full")
+        for path in crowd:
+            path.unlink(missing_ok=True)
+        disk.make_read_only()
+        await refused("object_store_refuses")
+        disk.make_read_only(False)
+        await store.put("b/c", b"x")
 
 
 def test_an_unknown_scheme_is_refused() -> None:

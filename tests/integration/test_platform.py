@@ -1,10 +1,12 @@
 """What `tidemill up` sees to before anything starts: earlier processes are gone, ports are free."""
 
+import contextlib
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,14 @@ from tidemill.kit.errors import Conflict, Invalid
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports, is_loopback
-from tidemill.platform.specs import Addresses, Site, all_specs, environment_of, store_is_away
+from tidemill.platform.specs import (
+    Addresses,
+    Site,
+    all_specs,
+    environment_of,
+    model_server_waits_for_disk,
+    store_is_away,
+)
 from tidemill.web.app import WebConfig, create_web_app
 from tidemill.web.metrics import create_registry
 
@@ -111,6 +120,35 @@ def test_it_is_known_which_addresses_others_reach(host: str, closed: bool) -> No
 async def test_a_store_that_is_away_keeps_nothing_from_starting_and_is_said(
     tmp_path: Path, checks: dict[str, bool] | None, starts: bool, says: bool
 ) -> None:
+    async with _site(tmp_path, checks) as site:
+        ready = {spec.name: spec.ready for spec in all_specs(site, {})}
+        assert [await ready[name]() for name in ("api", "worker")] == [starts, starts]
+        assert await store_is_away(site) == says
+
+
+@pytest.mark.parametrize(
+    ("checks", "starts", "says"),
+    [
+        ({"snapshot": True, "models": True, "disk": True}, True, False),
+        ({"snapshot": True, "models": True, "disk": False}, True, True),
+        ({"snapshot": True, "models": False, "disk": False}, True, True),
+        ({"snapshot": True, "models": False, "disk": True}, False, False),  # which is on its way
+        ({"snapshot": False, "models": False, "disk": False}, False, False),
+    ],
+)
+async def test_a_model_server_whose_disk_is_full_keeps_nothing_from_starting_and_is_said(
+    tmp_path: Path, checks: dict[str, bool], starts: bool, says: bool
+) -> None:
+    async with _site(tmp_path, checks) as site:
+        ready = {spec.name: spec.ready for spec in all_specs(site, {})}
+        assert await ready["model-server"]() == starts
+        assert await model_server_waits_for_disk(site) == says
+
+
+@contextlib.asynccontextmanager
+async def _site(folder: Path, checks: dict[str, bool] | None) -> AsyncIterator[Site]:
+    """Every process of it answers ``/readyz`` with these checks; None: with a failure."""
+
     async def passes(name: str) -> bool:
         assert checks is not None
         return checks[name]
@@ -121,7 +159,4 @@ async def test_a_store_that_is_away_keeps_nothing_from_starting_and_is_said(
     transport = httpx.ASGITransport(create_web_app(config, ()), raise_app_exceptions=False)
     ports = Ports(1, 2, 3, 4)
     async with httpx.AsyncClient(transport=transport) as http:
-        site = Site(Layout(tmp_path), ports, "127.0.0.1", Addresses.of(ports, "127.0.0.1"), http)
-        ready = {spec.name: spec.ready for spec in all_specs(site, {})}
-        assert [await ready[name]() for name in ("api", "worker")] == [starts, starts]
-        assert await store_is_away(site) == says
+        yield Site(Layout(folder), ports, "127.0.0.1", Addresses.of(ports, "127.0.0.1"), http)

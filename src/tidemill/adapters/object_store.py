@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
@@ -371,13 +372,21 @@ def _away(error: TidemillError) -> TidemillError:
 def _translated(error: Exception) -> TidemillError:
     if isinstance(error, (FileNotFoundError, obstore.exceptions.NotFoundError)):
         return NotFound("object_not_found", "The object is not in the store.")
-    if "No space left" in str(error) or (isinstance(error, OSError) and error.errno == 28):
+    if _is_of_disk(error, errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):  # S3 servers say so too
         return Unavailable("disk_full", "The object store has no space left.")
-    if "(os error 13)" in str(error) or (isinstance(error, OSError) and error.errno == 13):
+    if _is_of_disk(error, errno.EROFS):
+        return Unavailable("object_store_refuses", "The object store's disk is read-only.")
+    if _is_of_disk(error, errno.EACCES):
         return Unavailable("object_store_refuses", "A folder of the store is closed to the user of this process.")
     if isinstance(error, (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)):
         return Unavailable("object_store_refuses", "The object store refuses the platform's keys or its bucket.")
     return Unavailable("object_store_unavailable", f"The object store does not answer ({type(error).__name__}).")
+
+
+def _is_of_disk(error: Exception, *numbers: int) -> bool:
+    """Our own calls give the number, obstore writes it into its text."""
+    said = str(error)
+    return any(getattr(error, "errno", None) == number or f"(os error {number})" in said for number in numbers)
 
 
 def open_object_store(settings: ObjectStoreSettings, registry: CollectorRegistry | None = None) -> ObjectStore:

@@ -40,7 +40,9 @@ class Health:
         if not isinstance(found, dict) or "checks" not in found:
             raise Unavailable("answer_not_health", f"{self._model_server.url} does not answer as a model server does.")
         failed = _fails(found["checks"])
-        return Readiness(failed if failed or is_ready else ("ready",), _fails(found.get("notices")))
+        if not failed and not is_ready:
+            failed = ("readiness",)
+        return Readiness(failed, _fails(found.get("notices")))
 
     @property
     def addresses(self) -> tuple[str, str]:

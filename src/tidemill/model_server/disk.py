@@ -108,8 +108,7 @@ class StateDirectory:
         if stat.S_IMODE(self.root.stat().st_mode) != _MODE:
             self.root.chmod(_MODE)
         for folder in (self.bundles, self.models):
-            ensure_folder(folder, self.quarantine)
-            own_folder(folder)
+            self._own(folder)
         self._remove_unfinished()
         remove_tree(self.temporary)  # of the models of a server that was killed
         ensure_folder(self.temporary, self.quarantine)
@@ -152,6 +151,14 @@ class StateDirectory:
             os.close(descriptor)
         self._locks = []
 
+    def _own(self, folder: Path) -> None:
+        """Raises Forbidden for a folder of somebody else, or one that is closed to us and not ours to open."""
+        ensure_folder(folder, self.quarantine)
+        found = folder.stat()
+        if found.st_uid == os.geteuid() and found.st_mode & _MODE != _MODE:
+            folder.chmod(stat.S_IMODE(found.st_mode) | _MODE)
+        own_folder(folder)
+
     def _remove_unfinished(self) -> None:
         """What a crash left of a file that was being written."""
         for part in self.root.glob("*.part"):
@@ -186,8 +193,12 @@ def _opened_lock(path: Path, quarantine: Quarantine) -> int | None:
     if os.path.lexists(path) and not is_plain(path):
         quarantine.take(path, "not_a_file")
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    writing = os.O_WRONLY | os.O_APPEND | os.O_CREAT | flags
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | flags, 0o600)
+        return os.open(path, writing, 0o600)
+    except PermissionError:  # such as one of root, who ran a server here once; whoever runs holds the folder
+        quarantine.take(path, "closed_to_us")
+        return os.open(path, writing, 0o600)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise

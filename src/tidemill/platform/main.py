@@ -125,6 +125,8 @@ def _announce(started: Started, layout: Layout, seconds: float) -> None:
     typer.echo(f"logs           {layout.logs}")
     if started.store_is_away:
         typer.echo("object store   is not this platform's: is its disk mounted? Jobs wait for it; `tidemill doctor`")
+    if started.model_server_waits_for_disk:
+        typer.echo("predictions    are refused: the model server's disk is full or read-only; `tidemill doctor`")
     typer.echo(f"ready          after {seconds:.1f} s")
     sys.stdout.flush()
 

@@ -23,6 +23,8 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 _STORE = "object_store"
 """The check of api and worker that looks at the store's mark."""
+_DISK, _MODELS = "disk", "models"
+"""Checks of the model server: its disk takes rows; models are loaded, which needs the disk too."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,30 @@ def _ready(site: Site, url: str, route: str) -> Ready:
 
 
 def _started(site: Site, url: str) -> Ready:
-    """Ready, or kept from it by the object store alone: predictions go on without that, and jobs wait for it."""
+    """Ready, or kept from it by a disk that somebody has to bring back: the rest of the platform goes on without it.
+
+    Without the object store predictions go on, and jobs wait for it; without the model server's own disk all but them.
+    """
 
     async def check() -> bool:
-        return await failed_checks(site, url) in ([], [_STORE])
+        failed = await failed_checks(site, url)
+        return failed in ([], [_STORE]) or _is_of_disk(failed)
 
     return check
+
+
+def _is_of_disk(failed: list[str] | None) -> bool:
+    return failed is not None and _DISK in failed and {*failed} <= {_DISK, _MODELS}
 
 
 async def store_is_away(site: Site) -> bool:
     """Whether the api says that the object store is not the platform's."""
     return await failed_checks(site, site.addresses.api) == [_STORE]
+
+
+async def model_server_waits_for_disk(site: Site) -> bool:
+    """Whether the model server refuses predictions because its disk takes no rows."""
+    return _is_of_disk(await failed_checks(site, site.addresses.model_server))
 
 
 async def failed_checks(site: Site, url: str) -> list[str] | None:

@@ -26,7 +26,14 @@ from tidemill.platform.keys import SecretFiles
 from tidemill.platform.layout import Layout
 from tidemill.platform.leftovers import alone
 from tidemill.platform.ports import Ports, claim_ports
-from tidemill.platform.specs import Addresses, Site, all_specs, environment_of, store_is_away
+from tidemill.platform.specs import (
+    Addresses,
+    Site,
+    all_specs,
+    environment_of,
+    model_server_waits_for_disk,
+    store_is_away,
+)
 from tidemill.settings.model import DatabaseSettings
 
 START_TIMEOUT_SECONDS = 180.0
@@ -44,13 +51,15 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Started:
-    """A platform that can serve predictions."""
+    """A platform that can serve predictions, or waits for a disk alone."""
 
     addresses: Addresses
     new_admin_token: str | None
     """The admin key, when this start made it."""
     store_is_away: bool
     """Whether the object store is not the platform's, such as the mount point of a disk that is away."""
+    model_server_waits_for_disk: bool
+    """Whether predictions are refused until the model server's disk can be written."""
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +118,8 @@ class _Supervisor:
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from failed
         self._write_addresses()
-        return Started(self._site.addresses, token, await store_is_away(self._site))
+        away, waits = await store_is_away(self._site), await model_server_waits_for_disk(self._site)
+        return Started(self._site.addresses, token, away, waits)
 
     async def stop(self) -> None:
         """In reverse order, so that nothing loses what it still needs."""

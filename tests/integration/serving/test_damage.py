@@ -5,7 +5,8 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.integration.serving.test_ledger import Receiver, line
 from tidemill.admin.main import app as admin
 from tidemill.kit.errors import Conflict, Invalid, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
+from tidemill.kit.trees import remove_tree
 from tidemill.model_server.disk import StateDirectory
 from tidemill.model_server.ledger.probe import DiskProbe
 from tidemill.model_server.ledger.segments import SegmentFolder
@@ -28,6 +30,7 @@ from tidemill.model_server.sync.bundles import BundleCache
 from tidemill.settings.model import ModelServerSettings
 
 Damage = Callable[[Path], None]
+_NOBODY = 65534
 
 
 def _empty(path: Path) -> None:
@@ -407,3 +410,56 @@ async def test_a_read_only_disk_costs_no_server_when_a_deployment_goes(tmp_path:
 
 async def _no_download(_sha256: str, _size_bytes: int, _target: Path) -> None:
     raise AssertionError("nothing is fetched")
+
+
+@pytest.fixture
+def ordinary_folder() -> Iterator[Path]:
+    """Of a user to whom modes matter, as whom the test runs."""
+    folder, user = Path(tempfile.mkdtemp(prefix="tidemill-ordinary-")), os.geteuid()
+    if user == 0:
+        os.chown(folder, _NOBODY, _NOBODY)
+        os.seteuid(_NOBODY)
+    yield folder
+    os.seteuid(user)
+    remove_tree(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept_aside"),
+    [
+        ("lock", True),
+        ("server.id", True),
+        ("snapshot.json", True),
+        ("ledger/x", True),
+        ("bundles/", False),
+        ("models/", False),
+        ("ledger/0000000000000003.wal", False),  # it waits where it is, and holds up no other
+        ("ledger/probe.part", False),
+        ("temporary/", False),
+    ],
+)
+async def test_what_is_closed_to_a_server_does_not_keep_it_from_serving(
+    ordinary_folder: Path, name: str, is_kept_aside: bool
+) -> None:
+    path = ordinary_folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir(mode=0) if name.endswith("/") else path.touch(mode=0)
+    await _starts(ordinary_folder)
+    kept = [each.name.partition("-")[2] for each in (ordinary_folder / "quarantine").glob("*")]
+    assert kept == ([path.name] if is_kept_aside else [])
+
+
+async def test_a_ledger_that_is_closed_to_a_server_is_told_until_it_is_opened(
+    ordinary_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.model_server.ledger.probe._EVERY_SECONDS", 0)
+    (ordinary_folder / "ledger").mkdir(mode=0)
+    server = ModelServer(_settings(ordinary_folder), "test")
+    ready = server.checks()["disk"]
+    assert not await ready()
+    with pytest.raises(Unavailable):
+        await server._writer.append(line(1))
+    (ordinary_folder / "ledger").chmod(0o700)
+    assert await ready()
+    await server._writer.append(line(1))
+    await server._close()
