@@ -111,6 +111,8 @@ class MlflowAccessMiddleware:
 
     async def _require(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        if len(headers.getlist("authorization")) > 1:  # our own server refuses it; another in its place might not
+            raise Unauthenticated("key_malformed", "There is more than one Authorization header.")
         token = token_of_header(headers.get("authorization"))
         access = access_to(scope["method"], scope["path"])
         if hmac.compare_digest(_digest(token), self._own_sha256):
