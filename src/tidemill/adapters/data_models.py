@@ -6,17 +6,16 @@ of it - a key, a file, a flavour - makes the model code. `find_data_model` names
 `load_data_model` takes that answer and opens this file, with our own list of trusted types.
 """
 
-import gc
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from tidemill.adapters.lightgbm_text import UnsoundText, check_text
 from tidemill.adapters.mlmodel import MLMODEL_FILE, ModelCard, file_inside, parse_json
+from tidemill.adapters.model_parts import check_calls, parts_of
 from tidemill.adapters.skops_schema import READING, TRUSTED_TYPES, Contents, StrangeSchema, read_contents
 from tidemill.adapters.tree_nodes import check_trees
 from tidemill.kit.errors import Invalid, Problem, TooLarge
@@ -74,7 +73,6 @@ _DESCRIPTIONS = {
         frozenset(("predict",)),
     ),
 }
-_NO_PARTS = (ModuleType, type, FunctionType, BuiltinFunctionType, str, bytes, int, float)
 _OFF: tuple[Any, ...] = (None, False, {}, [])
 """Values of keys outside the description that mean what their absence means, such as ``code: null``."""
 
@@ -134,26 +132,16 @@ def load_data_model(model: DataModel) -> Any:
 def load_skops(file: Path) -> Any:
     """What a skops file of trusted types holds. Raises whatever skops raises for any other.
 
-    Raises ValueError for a model that would open the files its input names, UnsoundTree for one that would go round in
-    circles or beyond its arrays.
+    Raises ValueError for a model that would open the files its input names, StrangeCall for one that would call what
+    honest models do not hold, UnsoundTree for one that would go round in circles or beyond its arrays.
     """
     model = importlib.import_module("skops.io").load(file, trusted=list(TRUSTED_TYPES))
-    parts = list(_parts(model))
+    parts = list(parts_of(model))
+    check_calls(parts)
     if any(getattr(part, "input", None) in READING for part in parts):
         raise ValueError("it opens the files that its input names")
     check_trees(parts)
     return model
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """Everything that the model holds, itself included, each once; no modules, classes and functions."""
-    seen, waiting = set[int](), [model]
-    while waiting:
-        part = waiting.pop()
-        if id(part) not in seen and not isinstance(part, _NO_PARTS):
-            seen.add(id(part))
-            yield part
-            waiting.extend(gc.get_referents(part))
 
 
 class _Predictor:

@@ -15,14 +15,15 @@ from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.model_loading import PYFUNC, LoadedModel, load_model
 from tidemill.evaluation.resampling import Bootstrap, interval
 from tidemill.evaluation.statistics import Floats, Scores, is_scorable
-from tidemill.kit.errors import Invalid, NotFound
+from tidemill.kit.errors import Invalid
 from tidemill.kit.metrics import METRICS
+from tidemill.kit.near_names import check_column
 from tidemill.kit.reporter import Reporter
 from tidemill.training.example import input_example
 from tidemill.training.foreign import signature_of
 from tidemill.training.holdouts import Holdout, positions, write_holdout
 from tidemill.training.scoring import as_scores
-from tidemill.training.signature_frames import frame_for, read_rows, row_count
+from tidemill.training.signature_frames import column_names, frame_for, read_rows, row_count
 
 _MOST_ROWS = 200_000
 _MOST_CLASSES = 100
@@ -99,10 +100,8 @@ def _truth(model: LoadedModel, parts: list[Path], target: str, task: str | None)
     rows = np.arange(row_count(parts), dtype=np.int64)
     if len(rows) > _MOST_ROWS:
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MOST_ROWS, replace=False))
-    try:
-        column = read_rows(parts, rows, [target])[target]
-    except KeyError:
-        raise NotFound("target_not_found", "The evaluation dataset has no column of the target's name.") from None
+    check_column(target, column_names(parts), "target")
+    column = read_rows(parts, rows, [target])[target]
     known = ~np.asarray(column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=bool)
     rows, labels = rows[known], [_label(value) for value in column.filter(pa.array(known)).to_pylist()]
     if not labels:

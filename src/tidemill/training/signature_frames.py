@@ -33,12 +33,16 @@ def frame_for(parts: Sequence[Path], rows: Rows | None, signature: dict[str, Any
     required column that is missing (``columns_missing``) or of another type (``columns_differ``).
     """
     inputs = [column for column in signature["inputs"] if "name" in column]
-    present = set(pq.read_schema(parts[0]).names)
+    present = set(column_names(parts))
     missing = [column["name"] for column in inputs if column["name"] not in present and column.get("required", True)]
     if missing:
         raise Invalid("columns_missing", "The dataset lacks columns that the model needs.", _places(missing))
     found = [column["name"] for column in inputs if column["name"] in present]
     return _typed(read_rows(parts, rows, found), inputs)
+
+
+def column_names(parts: Sequence[Path]) -> list[str]:
+    return list(pq.read_schema(parts[0]).names)
 
 
 def row_count(parts: Sequence[Path]) -> int:

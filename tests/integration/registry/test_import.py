@@ -7,13 +7,14 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from tests.integration.conftest import RunJobs
+from tests.integration.conftest import MakeKey, RunJobs
 from tidemill.adapters import mlflow_models
 from tidemill.adapters.bundles import BundleLimits, bundle_key
 from tidemill.adapters.data_models import DataModel, find_data_model
 from tidemill.adapters.mlflow_rest import MlflowRest
 from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.object_store import ObjectStore
+from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.features.registry.imports import find_model
 from tidemill.kit.errors import Invalid, TooLarge
@@ -61,6 +62,25 @@ async def test_a_skops_model_measured_on_a_dataset_passes_the_gate(
     decision = (await api.get(f"{URL}/decisions")).json()["items"][0]
     assert decision["passed"], decision["reasons"]
     assert (await api.get(URL)).json()["aliases"] == {"champion": 1}
+
+
+async def test_a_target_that_the_dataset_lacks_is_told_with_the_name_that_was_meant(
+    adopt: Any, logged: dict[str, str], dataset_version_id: str
+) -> None:
+    job = await adopt(run_id=logged["run"], evaluation={"dataset": "people", "target": "god"})
+    assert (job.status, job.error["code"]) == ("failed", "column_unknown")
+    assert "Did you mean good?" in job.error["detail"]
+
+
+async def test_whoever_may_not_read_datasets_has_no_model_evaluated_on_one(
+    api: httpx.AsyncClient, make_key: MakeKey, logged: dict[str, str], dataset_version_id: str
+) -> None:
+    headers = {"Authorization": f"Bearer {await make_key(Scope.MODELS_WRITE)}"}
+    body = {"run_id": logged["run"], "evaluation": {"dataset": "people", "target": "good"}}
+    refused = await api.post(f"{URL}/versions:import", json=body, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    headers = {"Authorization": f"Bearer {await make_key(Scope.MODELS_WRITE, Scope.DATASETS_READ)}"}
+    assert (await api.post(f"{URL}/versions:import", json=body, headers=headers)).status_code == 202
 
 
 async def test_every_name_of_a_model_leads_to_it(mlflow: MlflowRest, logged: dict[str, str]) -> None:

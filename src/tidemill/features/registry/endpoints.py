@@ -65,7 +65,13 @@ async def list_versions(
 async def import_version(
     name: ModelName, body: wire.ImportModel, session: SessionDep, response: Response, principal: Writer
 ) -> wire.JobStarted:
-    """Register a model that MLflow holds, of any flavour, as the next version. The job's result names it."""
+    """Register a model that MLflow holds, of any flavour, as the next version. The job's result names it.
+
+    With ``evaluation`` the key needs ``datasets:read`` too: the model sees the rows, and what it prints is in the job's
+    log.
+    """
+    if body.evaluation is not None:
+        principal.require(Scope.DATASETS_READ)
     request = JobRequest(principal=principal.key_id, subject=f"model/{name}", priority=SOON)
     job = await enqueue(session, IMPORT, ImportPayload(model_name=name, request=body), request)
     return _started(response, job.id)
