@@ -42,7 +42,7 @@ def parts_of(model: Any) -> Iterator[Any]:
 def check_calls(parts: Iterable[Any]) -> None:
     """Raises StrangeCall if one of ``parts`` has something to call in its attributes which honest ones have not."""
     for part in parts:
-        attributes = getattr(part, "__dict__", None)
+        attributes = None if isinstance(part, np.ndarray) else getattr(part, "__dict__", None)
         for name, value in attributes.items() if isinstance(attributes, dict) else ():
             if callable(getattr(type(part), name, None)) or (callable(value) and not _is_known(name, value)):
                 raise StrangeCall
