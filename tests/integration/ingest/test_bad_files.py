@@ -76,6 +76,17 @@ def test_a_row_longer_than_the_limit_is_refused(ingest: Ingest) -> None:
     assert ingest.refused(b"a,b\n1," + b"x" * 70_000_000 + b"\n").code == "row_too_long"
 
 
+@pytest.mark.parametrize("size", [(16 << 20) + 1, 20_000_000, 40_000_000])
+def test_a_row_that_no_prediction_takes_is_refused_by_its_line(ingest: Ingest, size: int) -> None:
+    error = ingest.refused(b'a,b\n1,"x\ny"\n2,' + b"x" * size + b"\n3,z\n")
+    assert error.code == "row_too_long"
+    assert size > 30_000_000 or [problem.pointer for problem in error.problems] == ["line 4, column b"]
+
+
+def test_a_row_of_the_largest_size_is_kept(ingest: Ingest) -> None:
+    assert ingest(b"a,b\n" + b"x" * (8 << 20) + b"," + b"y" * (8 << 20) + b"\n")["row_count"] == 1
+
+
 def test_a_long_row_within_the_limit_is_read(ingest: Ingest) -> None:
     assert ingest(b"a,b\n1," + b"x" * 5_000_000 + b"\n")["row_count"] == 1
 

@@ -16,6 +16,7 @@ from tidemill.reading.text import PlainText
 from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, IngestOptions
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.quotes import check_quotes
+from tidemill.training.ingest.row_lengths import long_row, row_too_long
 
 
 @dataclass
@@ -85,8 +86,8 @@ class CsvSource:
         """Rows from the index ``start`` on. Raises _LongRow where one is longer than a block."""
         ragged, index = _RaggedRows(), 0
         for table in self._tables(ragged):
-            if table.nbytes > 3 * self._limits.longest_row_bytes:
-                raise _too_long(self._limits)  # Arrow lets a row span two blocks.
+            if table.nbytes > self._limits.longest_row_bytes:
+                self._check_lengths(table, index)
             wanted = table.slice(max(0, start - index))
             index += table.num_rows
             if wanted.num_rows and not ragged.total:
@@ -95,6 +96,14 @@ class CsvSource:
         self._look_at_quotes().result()
         if ragged.total:
             self._refuse_ragged(ragged)
+
+    def _check_lengths(self, table: pa.Table, start: int) -> None:
+        """Arrow lets a row span two blocks, which has room for one that nothing else takes."""
+        long = long_row(table, self._limits.longest_row_bytes)
+        if long is not None:
+            row, column = long
+            line = self.row_numbers([start + row])[start + row]
+            raise row_too_long(start + row + 1, f"line {line}, column {column}", self._limits.longest_row_bytes)
 
     def _look_at_quotes(self) -> Future[None]:
         """Once, since the file does not change between readings, and beside them, since that costs them nothing."""

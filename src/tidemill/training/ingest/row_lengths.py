@@ -21,17 +21,36 @@ MOST_TEXTS_BYTES = 200 * 2**30
 
 def slices(batch: Any, first_index: int, most_bytes: int, longest_row_bytes: int) -> Iterator[Any]:
     """``batch`` in pieces whose texts take ``most_bytes``, or a row. Raises TooLarge naming a row that is too long."""
-    lengths = {name: _lengths(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-    texts = {name: found for name, found in lengths.items() if found is not None}
-    if not texts:
+    rows = _row_lengths(batch)
+    if rows is None:
         yield batch
         return
-    rows = np.sum(list(texts.values()), axis=0, dtype=np.int64)
-    if rows.size and rows.max() > longest_row_bytes:
-        row = int(np.argmax(rows > longest_row_bytes))
-        place = f"row {first_index + row + 1}, column {max(texts, key=lambda name: texts[name][row])}"
-        raise row_too_long(first_index + row + 1, place, longest_row_bytes)
+    if (long := long_row(batch, longest_row_bytes)) is not None:
+        row, column = long
+        number = first_index + row + 1
+        raise row_too_long(number, f"row {number}, column {column}", longest_row_bytes)
     yield from _cut(batch, np.cumsum(rows), most_bytes)
+
+
+def long_row(batch: Any, longest_row_bytes: int) -> tuple[int, str] | None:
+    """Position of the first row whose texts are longer together, and the column of its longest one."""
+    rows = _row_lengths(batch)
+    if rows is None or not rows.size or rows.max() <= longest_row_bytes:
+        return None
+    row = int(np.argmax(rows > longest_row_bytes))
+    texts = _text_lengths(batch)
+    return row, max(texts, key=lambda name: texts[name][row])
+
+
+def _row_lengths(batch: Any) -> Lengths | None:
+    """Bytes of the texts of each row; None without any column of texts."""
+    texts = _text_lengths(batch)
+    return np.sum(list(texts.values()), axis=0, dtype=np.int64) if texts else None
+
+
+def _text_lengths(batch: Any) -> dict[str, Lengths]:
+    lengths = {name: _lengths(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    return {name: found for name, found in lengths.items() if found is not None}
 
 
 def _cut(batch: Any, ends: Lengths, most_bytes: int) -> Iterator[Any]:
