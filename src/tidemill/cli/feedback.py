@@ -27,7 +27,10 @@ def push(
     truth_column: Annotated[str, typer.Option(help="Column with the truth.")] = "truth",
     observed_at_column: Annotated[str | None, typer.Option(help="Column with when it became known.")] = None,
 ) -> None:
-    """Attach the truths in a file to predictions. Pushing a file again counts nothing twice."""
+    """Attach the truths in a file to predictions. Pushing a file again counts nothing twice.
+
+    Only where it holds two truths for one prediction do they replace each other again.
+    """
     media_type, size = media_type_of(file), size_of(file)
     options = {"deployment": deployment, "id_column": id_column, "truth_column": truth_column}
     query = validated(FeedbackFileQuery, options | {"observed_at_column": observed_at_column})

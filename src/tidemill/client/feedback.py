@@ -25,7 +25,7 @@ class Feedback:
                 are sent in batches.
 
         Raises Invalid, naming the items of one batch, if one is malformed or cannot be a truth of its model; that batch
-        is not stored. Pushing again counts nothing twice.
+        is not stored. Pushing again counts nothing twice, but two truths for one prediction replace each other again.
         """
         total = FeedbackCounts()
         for batch in _batches(_items(truths)):

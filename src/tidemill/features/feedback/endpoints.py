@@ -69,7 +69,7 @@ async def upload(
     It is read as the file of a dataset is: any usual delimiter, gzip and zstd, UTF-8, UTF-16 or what ``charset`` says.
     Cells of CSV have no types: they are read as the prediction's model needs them. Rows without a truth are skipped.
     The first batch with a fault ends the upload with 422 naming its rows; batches before it stay, and sending the
-    mended file again counts nothing twice.
+    mended file again counts nothing twice, but two truths for one prediction replace each other again.
     """
     sessions = services.sessions
     sender = service.Sender(principal.key_id, current_request_id(), query.deployment)
