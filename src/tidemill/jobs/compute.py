@@ -17,11 +17,12 @@ import psutil
 from tidemill.adapters.store_mark import AWAY
 from tidemill.jobs.lease import Lease
 from tidemill.jobs.messages import Message, read_message
+from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
 from tidemill.kit.streams import lines_of
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.guard import Bounds, disk_limit, first_excess
+from tidemill.sandbox.guard import Bounds, first_excess
 from tidemill.sandbox.launch import REFUSED_EXIT_CODE
 from tidemill.sandbox.policy import NOTHING, Limits, Policy, Reach
 from tidemill.settings.model import SandboxSettings, WorkerSettings

@@ -1,6 +1,7 @@
 """What is sent to us may fill a disk, but not to its last byte: databases and ledgers often lie on the same one."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,3 +40,17 @@ async def within_disk_room(chunks: AsyncIterator[bytes], folder: Path | None) ->
             unseen_bytes = 0
             await require_disk_room(folder, len(chunk))
         yield chunk
+
+
+def disk_limit(folder: Path, most_bytes: int) -> int:
+    """``most_bytes``, but never more than half of what is free now."""
+    return max(1, min(most_bytes, free_bytes(folder) // 2))
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk that it lies on; without end for a folder that is gone."""
+    try:
+        free = os.statvfs(folder)
+    except FileNotFoundError:
+        return 2**63
+    return free.f_bavail * free.f_frsize

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tidemill.kit.disk_room import disk_limit, free_bytes
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 from tidemill.kit.sizes import format_size
 from tidemill.kit.trees import SHORT_OF_OUR_OWN, TreeSize, tree_size
@@ -42,7 +43,7 @@ class Bounds:
         A reserve of it stays free even if a way were found to write unseen. Where little is free to begin with, so
         little is kept that a child which writes nothing is not ended for it.
         """
-        reserve = min(_RESERVE_BYTES, _free_bytes(folders[0]) // 4)
+        reserve = min(_RESERVE_BYTES, free_bytes(folders[0]) // 4)
         limit = disk_limit(folders[0], written_bytes)
         return Bounds(resident_bytes, limit, folders, reserve, disk_is_short=limit < written_bytes)
 
@@ -98,27 +99,13 @@ def _excess_on_disk(written: TreeSize, bounds: Bounds) -> TidemillError | None:
         return Invalid("files_limit_exceeded", f"The job made more than {_MOST_FILES} files.")
     if not written.is_whole:
         return Invalid("files_hidden", "The job made folders too deep or closed, or files that cannot be measured.")
-    if any(_free_bytes(folder) < bounds.free_bytes for folder in bounds.folders):
+    if any(free_bytes(folder) < bounds.free_bytes for folder in bounds.folders):
         return _disk_nearly_full()
     return None
 
 
 def _disk_nearly_full() -> Unavailable:
     return Unavailable("disk_nearly_full", "The job was ended because the machine's disk is nearly full.")
-
-
-def disk_limit(folder: Path, most_bytes: int) -> int:
-    """``most_bytes``, but never more than half of what is free now."""
-    return max(1, min(most_bytes, _free_bytes(folder) // 2))
-
-
-def _free_bytes(folder: Path) -> int:
-    """Of the disk that it lies on; without end for a folder that is gone."""
-    try:
-        free = os.statvfs(folder)
-    except FileNotFoundError:
-        return 2**63
-    return free.f_bavail * free.f_frsize
 
 
 def _memory_and_threads(process_id: int) -> tuple[int, int]:

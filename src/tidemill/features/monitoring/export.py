@@ -27,8 +27,8 @@ from tidemill.features.predictions.service import DayCount, LedgerRow, LedgerWin
 from tidemill.jobs.definition import JobContext, Progress
 from tidemill.kit import ids
 from tidemill.kit.clock import earlier, later
+from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import TooLarge
-from tidemill.sandbox.guard import disk_limit
 
 _BATCH_ROWS = 5_000
 _ROWS_PASSED = 200_000

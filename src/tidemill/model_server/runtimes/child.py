@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -38,7 +39,7 @@ from tidemill.model_server.runtimes.prints import log_prints
 from tidemill.model_server.validation import Columns
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
-from tidemill.sandbox.guard import Bounds, disk_limit, first_excess
+from tidemill.sandbox.guard import Bounds, first_excess
 from tidemill.sandbox.policy import Limits, Policy, Reach
 
 log = logging.getLogger(__name__)
