@@ -53,6 +53,11 @@ def test_the_user_reaches_what_lies_below_and_can_neither_list_nor_write_and_a_s
     assert let_pass(folder, _USER)
 
     def does(user: int, command: list[str]) -> bool:
+        command = [
+            "/usr/bin/env",
+            "-i",
+            *command,
+        ]  # whose folders are not those of our PATH, which may be closed to them
         done = subprocess.run(command, user=user, group=user, extra_groups=[], capture_output=True, check=False)
         return done.returncode == 0
 
