@@ -6,12 +6,11 @@ can be called; whatever else can be is refused.
 """
 
 import gc
+import importlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
-
-import numpy as np
 
 _NO_PARTS = (ModuleType, type, FunctionType, BuiltinFunctionType, str, bytes, int, float)
 _FUNCTIONS = ("func", "inverse_func")
@@ -41,8 +40,9 @@ def parts_of(model: Any) -> Iterator[Any]:
 
 def check_calls(parts: Iterable[Any]) -> None:
     """Raises StrangeCall if one of ``parts`` has something to call in its attributes which honest ones have not."""
+    array = importlib.import_module("numpy").ndarray
     for part in parts:
-        attributes = None if isinstance(part, np.ndarray) else getattr(part, "__dict__", None)
+        attributes = None if isinstance(part, array) else getattr(part, "__dict__", None)
         for name, value in attributes.items() if isinstance(attributes, dict) else ():
             if callable(getattr(type(part), name, None)) or (callable(value) and not _is_known(name, value)):
                 raise StrangeCall
@@ -51,12 +51,14 @@ def check_calls(parts: Iterable[Any]) -> None:
 
 
 def _within(part: Any) -> list[Any]:
+    np = importlib.import_module("numpy")
     if isinstance(part, np.ndarray):  # the garbage collector does not look into arrays
         return list(np.asarray(part).ravel().tolist()) if part.dtype.hasobject else []
     return gc.get_referents(part)
 
 
 def _is_known(name: str, value: Any) -> bool:
+    np = importlib.import_module("numpy")
     if isinstance(value, type):
         return name == "dtype" and issubclass(value, np.generic)
     if isinstance(value, (np.ufunc, partial)):
