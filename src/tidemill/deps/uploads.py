@@ -1,13 +1,16 @@
-"""How many files one process of the api takes in at the same time."""
+"""How many files one process of the api takes in, and reads, at the same time."""
 
+import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from tidemill.kit.errors import Unavailable
+
+_PATIENCE_SECONDS = 60
 
 
 class Uploads:
@@ -15,6 +18,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._by_key: Counter[str] = Counter()
+        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @contextlib.contextmanager
     def one(self, key_id: str, most: int) -> Iterator[None]:
@@ -28,6 +32,22 @@ class Uploads:
             self._by_key[key_id] -= 1
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
+                self._reading.pop(key_id, None)
+
+    @contextlib.asynccontextmanager
+    async def reading(self, key_id: str) -> AsyncIterator[None]:
+        """Within `one`: the block reads a file here, one of a key after the other, since a thread that reads takes
+        turns with everybody else. Raises Unavailable if those before take too long."""
+        lock = self._reading[key_id]
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            raise Unavailable("uploads_busy", "Other files of the key are being read; try again.") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def get_uploads(request: Request) -> Uploads:

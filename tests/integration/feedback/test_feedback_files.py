@@ -1,8 +1,10 @@
 """Feedback from files that stream in."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import text
 from tests.integration.feedback.conftest import Ledger
 from tests.integration.ledger_rows import id_at
 from tidemill.db.engine import SessionFactory
+from tidemill.deps.uploads import Uploads
 from tidemill.kit.clock import utc_now
 
 URL = "/api/v1/feedback/files"
@@ -183,3 +186,51 @@ async def test_a_moment_that_no_calendar_has_is_refused(api: httpx.AsyncClient, 
 async def test_a_truth_beyond_floats_is_refused(api: httpx.AsyncClient, ledger: Ledger) -> None:
     content = f"prediction_id,truth\n{ledger.regression[0]},{'9' * 400}\n".encode()
     assert (await api.post(URL, content=content, headers=CSV)).json()["errors"][0]["code"] == "truth_not_number"
+
+
+async def test_a_file_whose_sender_has_gone_is_read_no_further(
+    api: httpx.AsyncClient, ledger: Ledger, sessions: SessionFactory
+) -> None:
+    """Sending it again counts nothing twice, and nobody would hear of the rest."""
+    content = b"prediction_id,truth\n" + b"".join(
+        b"%s,%d\n" % (ledger.regression[0].encode(), n) for n in range(12_000)
+    )
+    arrived = iter([{"type": "http.request", "body": content, "more_body": False}])
+
+    async def receive() -> Any:
+        return next(arrived, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    answered: list[Any] = []
+    headers = [(b"authorization", api.headers["authorization"].encode()), (b"content-type", b"text/csv")]
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": URL,
+        "raw_path": URL.encode(), "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2), "state": {},
+    }  # fmt: skip
+    await api._transport.app(scope, receive, send)  # type: ignore[attr-defined]
+    assert answered[0]["status"] == 400
+    assert await _truths(sessions) == []
+
+
+async def test_files_of_one_key_are_read_one_after_the_other_and_those_of_others_beside_them() -> None:
+    uploads, order = Uploads(), []
+
+    async def read(key: str, name: str, goes_on: asyncio.Event) -> None:
+        with uploads.one(key, 8):
+            async with uploads.reading(key):
+                order.append(name)
+                await goes_on.wait()
+
+    first, free = asyncio.Event(), asyncio.Event()
+    free.set()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(read("one", "first", first))
+        await asyncio.sleep(0)
+        group.create_task(read("one", "second", free))
+        await group.create_task(read("two", "another's", free))
+        assert order == ["first", "another's"]
+        first.set()
+    assert order == ["first", "another's", "second"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.requests import ClientDisconnect
 
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
@@ -80,9 +81,11 @@ async def upload(
         stack.enter_context(in_hand)
         content = within_disk_room(uploader.holding(request.stream()), Path(tempfile.gettempdir()))
         open_bytes = await stack.enter_async_context(files.spooled(content))
+        await stack.enter_async_context(uploads.reading(principal.key_id))
         try:
             rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
             async for batch in uploader.holding(files.batches(rows)):
+                await _require_client(request)
                 counts = await _store(sessions, batch, sender)
                 metrics.took_feedback(counts)
                 total = total.plus(counts)
@@ -90,6 +93,12 @@ async def upload(
             kept = f"The {total.received} rows before are stored." if total.received else "Nothing was stored."
             raise type(error)(error.code, f"{error.detail} {kept}", error.problems) from None
     return total.model_copy(update={"warnings": list(rows.warnings)})
+
+
+async def _require_client(request: Request) -> None:
+    """Raises ClientDisconnect: nobody waits for the rest, and who sends it again has nothing counted twice."""
+    if await request.is_disconnected():
+        raise ClientDisconnect
 
 
 async def _store(sessions: SessionFactory, batch: list[files.FileRow], sender: service.Sender) -> FeedbackCounts:

@@ -21,11 +21,12 @@ MOST_TEXTS_BYTES = 200 * 2**30
 
 def slices(batch: Any, first_index: int, most_bytes: int, longest_row_bytes: int) -> Iterator[Any]:
     """``batch`` in pieces whose texts take ``most_bytes``, or a row. Raises TooLarge naming a row that is too long."""
-    rows = _row_lengths(batch)
-    if rows is None:
+    texts = _text_lengths(batch)
+    if not texts:
         yield batch
         return
-    if (long := long_row(batch, longest_row_bytes)) is not None:
+    rows = _sums(texts)
+    if (long := _first_long(texts, rows, longest_row_bytes)) is not None:
         row, column = long
         number = first_index + row + 1
         raise row_too_long(number, f"row {number}, column {column}", longest_row_bytes)
@@ -34,18 +35,20 @@ def slices(batch: Any, first_index: int, most_bytes: int, longest_row_bytes: int
 
 def long_row(batch: Any, longest_row_bytes: int) -> tuple[int, str] | None:
     """Position of the first row whose texts are longer together, and the column of its longest one."""
-    rows = _row_lengths(batch)
-    if rows is None or not rows.size or rows.max() <= longest_row_bytes:
+    texts = _text_lengths(batch)
+    return _first_long(texts, _sums(texts), longest_row_bytes) if texts else None
+
+
+def _first_long(texts: dict[str, Lengths], rows: Lengths, longest_row_bytes: int) -> tuple[int, str] | None:
+    if not rows.size or rows.max() <= longest_row_bytes:
         return None
     row = int(np.argmax(rows > longest_row_bytes))
-    texts = _text_lengths(batch)
     return row, max(texts, key=lambda name: texts[name][row])
 
 
-def _row_lengths(batch: Any) -> Lengths | None:
-    """Bytes of the texts of each row; None without any column of texts."""
-    texts = _text_lengths(batch)
-    return np.sum(list(texts.values()), axis=0, dtype=np.int64) if texts else None
+def _sums(texts: dict[str, Lengths]) -> Lengths:
+    sums: Lengths = np.sum(list(texts.values()), axis=0, dtype=np.int64)
+    return sums
 
 
 def _text_lengths(batch: Any) -> dict[str, Lengths]:
