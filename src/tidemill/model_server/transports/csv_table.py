@@ -25,11 +25,11 @@ def unpacked(body: bytes, take: Callable[[int], None]) -> bytes:
     """
     if detect_compression(Head(body[:4])) is Compression.NONE:
         return body
-    plain = bytearray()
+    pieces: list[bytes] = []  # joined once: what grows in one piece may be moved, and is then there twice each time
     for chunk in unpacked_chunks(io.BytesIO(body), _MOST_BYTES):
-        take(2 * len(chunk))  # once as it grows, once as it is kept
-        plain += chunk
-    return bytes(plain)
+        take(2 * len(chunk))  # once in pieces, once as a whole
+        pieces.append(chunk)
+    return b"".join(pieces)
 
 
 class CsvTable:
