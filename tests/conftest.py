@@ -37,6 +37,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{reasons.total()} tests left out: {listed}")
 
 
+@pytest.fixture(autouse=True)
+def _umask_of_the_suite() -> Iterator[None]:
+    """A command whose main runs within a test closes the files of its process to others: of that test alone."""
+    umask = os.umask(0o022)
+    yield
+    os.umask(umask)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """SQLAlchemy address of a real PostgreSQL server of this test process; its database ``postgres``."""

@@ -1,9 +1,8 @@
 """`tidemill admin adopt-store`: a store and a database that do not know each other are brought together by hand."""
 
 import asyncio
-import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -37,9 +36,8 @@ async def adopt_store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> AsyncIterator[AdoptStore]:
+) -> AdoptStore:
     """``await adopt_store(store)`` runs the command on the folder or bucket: (exit code, what it said)."""
-    umask = os.umask(0o022)
 
     async def run(store: ObjectStoreSettings | None = None) -> tuple[int, str]:
         settings = store or ObjectStoreSettings(url=f"file://{tmp_path}/objects")
@@ -60,8 +58,7 @@ async def adopt_store(
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out + said.err
 
-    yield run
-    os.umask(umask)
+    return run
 
 
 async def name_a_model(sessions: SessionFactory) -> None:
