@@ -31,7 +31,7 @@ def read_stack() -> Config:
         files = ["--env-file", str(DEPLOY / f"{stack}.env"), "-f", str(DEPLOY / "compose.yaml")]
         done = subprocess.run(
             [*compose.command, *files, "--profile", "*", "config", "--format", "json"],
-            env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, **environment}, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))

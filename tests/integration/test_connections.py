@@ -100,7 +100,7 @@ class Connect:
 
     def __call__(self, host: str = "127.0.0.1") -> socket.socket:
         """From ``host``: all of 127.0.0.0/8 is this machine."""
-        self.made.append(socket.create_connection(self._address, timeout=20, source_address=(host, 0)))
+        self.made.append(socket.create_connection(self._address, timeout=60, source_address=(host, 0)))
         return self.made[-1]
 
     @property
@@ -108,7 +108,7 @@ class Connect:
         return self._state.total_requests
 
     def until_open(self, count: int) -> None:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while len(self._open) != count:
             assert time.monotonic() < ends, f"{len(self._open)} connections are open"
             time.sleep(0.02)
@@ -312,7 +312,7 @@ def test_a_long_body_of_a_known_caller_that_keeps_its_pace_is_read_to_its_end(co
     for _ in range(20):
         connection.sendall(b"x" * 100)
         time.sleep(0.1)  # the pace is what is tested
-    connection.settimeout(20)
+    connection.settimeout(60)
     assert answer_of(connection)[0] == 200
 
 
@@ -320,7 +320,7 @@ def test_a_body_of_a_stranger_has_one_span_for_the_whole(connect_quickly: Connec
     connection = connect_quickly()
     connection.sendall(_HEAD % (1 << 20))
     connection.settimeout(0.1)
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         _send(connection, b"x" * 100)  # six times the pace
         try:
@@ -426,7 +426,7 @@ def test_strangers_who_hold_up_their_request_make_room(connect: Connect, sent: b
 
 def _until_answered(connect: Connect) -> None:
     """While all the others are just being worked for, nobody can make room: whoever is refused then comes again."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         newcomer = connect()
         _send(newcomer, _GET)

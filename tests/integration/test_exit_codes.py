@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import LiveApi, RunCli
+from tests.ports import free_port
 from tidemill.cli.main import main
 from tidemill.kit import errors
 from tidemill.kit.errors import TidemillError
@@ -232,12 +232,6 @@ async def test_a_server_that_is_not_tidemill_is_a_failure_not_a_traceback(run_cl
 )
 def test_each_kind_of_error_has_its_exit_code(error: TidemillError, code: int) -> None:
     assert exit_code_of(error) == code
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until_alive(process: asyncio.subprocess.Process, url: str) -> None:
