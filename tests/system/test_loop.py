@@ -214,13 +214,15 @@ def test_predictions_go_on_without_the_api_and_the_database_and_all_arrive_once(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    for word in ("tidemill.api", "bin/postgres"):
+    try:
+        for word in ("tidemill.api", "bin/postgres"):
+            _more(answered, 20)
+            up.child(word).kill()
+        time.sleep(3)
         _more(answered, 20)
-        up.child(word).kill()
-    time.sleep(3)
-    _more(answered, 20)
-    stop.set()
-    asking.join(60)
+    finally:
+        stop.set()
+        asking.join(60)
     assert not failures
     assert len(answered) >= 60
 
