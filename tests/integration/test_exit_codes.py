@@ -251,7 +251,8 @@ async def test_a_process_that_is_asked_to_stop_exits_with_0(
     name: str, stop: signal.Signals, database: DatabaseSettings, tmp_path: Path
 ) -> None:
     port = free_port()
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+    environment = inherited | {
         "TIDEMILL_DATABASE__URL": database.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{tmp_path}/objects",
         "TIDEMILL_MODEL_SERVER__KEY": "tm_test_absent",
