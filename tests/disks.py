@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.programs import left_out
 
-_MOUNT_SECONDS = 10
+_MOUNT_SECONDS = 60
 _CHUNK_BYTES = 4096
 
 

@@ -15,8 +15,8 @@ import psycopg
 from tidemill.platform import postgres
 from tidemill.platform.layout import Layout
 
-_START_SECONDS = 60
-_STOP_SECONDS = 30
+_START_SECONDS = 180
+_STOP_SECONDS = 120
 
 
 class Postgres:
@@ -60,7 +60,7 @@ class Postgres:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                psycopg.connect(self.conninfo(), connect_timeout=2).close()
+                psycopg.connect(self.conninfo(), connect_timeout=10).close()
             except psycopg.OperationalError:
                 time.sleep(0.05)
             else:

@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 
 COMPLETE = "TESTS_COMPLETE"
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 180
 
 Version = tuple[int, ...]
 

@@ -1,7 +1,6 @@
 """Real S3 servers on loopback, each with the bucket ``tidemill``."""
 
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,12 +11,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from tests.ports import free_port
 from tests.programs import find
 from tidemill.settings.model import ObjectStoreSettings
 
 S3_KEY, S3_SECRET = "tidemill-test", "tidemill-test-secret"
 BUCKET = "tidemill"
-_START_SECONDS = 20
+_START_SECONDS = 120
 
 
 def find_minio() -> str | None:
@@ -59,12 +59,6 @@ def s3_settings(endpoint: str, prefix: str = "some/prefix") -> ObjectStoreSettin
     )
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def _serving(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[str]:
     process = subprocess.Popen(
@@ -75,14 +69,14 @@ def _serving(command: list[str], port: int, environment: Mapping[str, str]) -> I
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _until_answering(process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
         except urllib.error.HTTPError as error:
             if error.code < 500:  # MinIO answers 503 until it has read its disks
                 return

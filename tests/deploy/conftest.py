@@ -78,7 +78,7 @@ class Host:
             "FAKE_DOCKER": str(self.stack),
         }
         return subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=240, check=False
         )
 
     def git(self, *arguments: str) -> str:

@@ -28,10 +28,11 @@ def read_stack() -> Config:
     compose = docker_compose()
 
     def read(stack: str, **environment: str) -> dict[str, Any]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
         files = ["--env-file", str(DEPLOY / f"{stack}.env"), "-f", str(DEPLOY / "compose.yaml")]
         done = subprocess.run(
             [*compose.command, *files, "--profile", "*", "config", "--format", "json"],
-            env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+            env={**inherited, **environment}, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))

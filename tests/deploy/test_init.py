@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def _init(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "deploy" / "init"), *arguments, "--into", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_postgresql_refuses_a_weak_secret_by_name_and_takes_those_that_were_made
 
 def _refuse_weak(folder: Path) -> "subprocess.CompletedProcess[str]":
     command = ["sh", str(ROOT / "deploy/postgres/refuse-weak"), *map(str, sorted(folder.glob("postgres_*")))]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_nothing_secret_is_printed(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import httpx
 import pytest
 
 from tests.edge.names import Names
-from tests.edge.nginx import Edge, free_port
+from tests.edge.nginx import Edge
 from tests.edge.upstreams import Upstream
 from tests.integration.conftest import live_api, make_key, mlflow, settings  # noqa: F401 - fixtures
 from tests.integration.mlflow_server import mlflow_server  # noqa: F401 - a fixture
 from tests.integration.serving.conftest import models  # noqa: F401 - a fixture
+from tests.ports import free_port
 
 SERVICES = {"api": 2, "model-server": 2, "mlflow": 1, "grafana": 1}
 MakeEdge = Callable[..., Edge]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -12,17 +11,13 @@ from typing import Any
 
 import httpx
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("TIDEMILL_NGINX_IMAGE", "nginx:1.30")
 _START_SECONDS = 30
 _LOG_SECONDS = 10
 _WRITABLE = ("/tmp", "/var/cache/nginx", "/etc/nginx/conf.d")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> None:

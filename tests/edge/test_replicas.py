@@ -9,11 +9,12 @@ import pytest
 
 from tests.edge.conftest import MakeEdge
 from tests.edge.names import Names
-from tests.edge.nginx import Edge, free_port
+from tests.edge.nginx import Edge
 from tests.integration.conftest import LiveApi, MakeKey
 from tests.integration.serving.conftest import ServerProcess, until
 from tests.integration.serving.models import Models, constant
 from tests.integration.serving.test_exactly_once import recorded
+from tests.ports import free_port
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory
 

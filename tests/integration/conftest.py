@@ -121,7 +121,7 @@ async def live_api(settings: Settings, make_key: MakeKey, tmp_path: Path) -> Asy
     server = uvicorn.Server(server_config(build_api(own), "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not server.started:
             await asyncio.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,10 +10,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tidemill.adapters.store_mark import MARK
 from tidemill.settings.model import MlflowSettings
 
-_START_TIMEOUT_SECONDS = 90
+_START_TIMEOUT_SECONDS = 240
 MLFLOW_CONNECTIONS = 64
 """Open ones that the server of the tests allows."""
 MLFLOW_ARTIFACT_BYTES = 64 * 2**20
@@ -28,23 +28,17 @@ def mlflow_settings(url: str) -> MlflowSettings:
     return MlflowSettings.model_validate({"url": url, "token": MLFLOW_TOKEN})
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @functools.cache
 def mlflow_api_port() -> int:
     """Where MLflow asks about keys; a test that shows one starts the api there."""
-    return _free_port()
+    return free_port()
 
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the server; it starts in about ten seconds and is shared, so use names of your own."""
     folder = tmp_path_factory.mktemp("mlflow")
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "tidemill.platform.mlflow_server"]
     environment = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -71,7 +65,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
@@ -81,7 +75,7 @@ def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=10).status_code == 200:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tests.s3_servers import free_port, s3_settings
+from tests.ports import free_port
+from tests.s3_servers import s3_settings
 from tidemill.adapters.object_store import open_object_store
 from tidemill.admin.bucket import ensure_bucket
 from tidemill.kit.errors import Invalid, Unavailable

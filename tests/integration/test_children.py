@@ -38,7 +38,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 

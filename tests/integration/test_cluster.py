@@ -16,7 +16,7 @@ from tidemill.platform import cluster, postgres
 from tidemill.platform.children import Child
 from tidemill.platform.layout import Layout
 
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import LiveApi, RunCli
+from tests.ports import free_port
 from tidemill.cli.main import main
 from tidemill.kit import errors
 from tidemill.kit.errors import TidemillError
@@ -234,12 +234,6 @@ def test_each_kind_of_error_has_its_exit_code(error: TidemillError, code: int) -
     assert exit_code_of(error) == code
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def until_alive(process: asyncio.subprocess.Process, url: str) -> None:
     async with httpx.AsyncClient() as http, asyncio.timeout(60):
         while process.returncode is None:
@@ -257,7 +251,8 @@ async def test_a_process_that_is_asked_to_stop_exits_with_0(
     name: str, stop: signal.Signals, database: DatabaseSettings, tmp_path: Path
 ) -> None:
     port = free_port()
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+    environment = inherited | {
         "TIDEMILL_DATABASE__URL": database.url.get_secret_value(),
         "TIDEMILL_OBJECT_STORE__URL": f"file://{tmp_path}/objects",
         "TIDEMILL_MODEL_SERVER__KEY": "tm_test_absent",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.disks import small_disk
-from tests.s3_servers import free_port, s3_settings
+from tests.ports import free_port
+from tests.s3_servers import s3_settings
 from tidemill.adapters.object_store import ObjectStore, open_object_store
 from tidemill.kit.errors import Invalid, NotFound, TooLarge, Unavailable
 from tidemill.kit.hashing import sha256_of_bytes
@@ -94,8 +95,9 @@ async def test_a_directory_is_synced_before_a_write_is_said_to_be_done(
 
 
 async def test_reading_an_object_may_take_longer_than_one_request(minio_s3: str) -> None:
-    store = open_object_store(s3_settings(minio_s3).model_copy(update={"timeout_seconds": 1.0, "retries": 0}))
-    await store.put_stream("e/large", _chunks(80, 1 << 20), limit_bytes=1 << 27)
+    settings = s3_settings(minio_s3)
+    store = open_object_store(settings.model_copy(update={"timeout_seconds": 1.0, "retries": 0}))
+    await open_object_store(settings).put_stream("e/large", _chunks(80, 1 << 20), limit_bytes=1 << 27)
     size_bytes, began = 0, time.monotonic()
     async for chunk in store.stream("e/large"):
         size_bytes += len(chunk)
@@ -141,7 +143,7 @@ asyncio.run(store.put("a/b", b"c"))
 def test_a_closed_folder_is_told_as_such_and_not_as_a_server_that_is_away(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(mode=0o500)
     command = [sys.executable, "-c", _PUT_INTO_A_CLOSED_FOLDER, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert "closed to the user of this process" in done.stderr, done.stderr
 
 

@@ -54,7 +54,7 @@ async def test_a_start_waits_until_the_processes_of_the_one_before_have_ended(tm
             process.stdin.close()
 
         async with alone(file, end):
-            assert process.wait(5) == 0
+            assert process.wait(60) == 0
     assert waited == [True]
 
 
@@ -67,7 +67,7 @@ async def test_a_process_that_does_not_end_by_itself_is_killed(tmp_path: Path) -
         began = time.monotonic()
         async with alone(file, patience_seconds=0.3):
             assert time.monotonic() - began > 0.3
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_busy_port_and_a_foreign_address_are_told_apart() -> None:

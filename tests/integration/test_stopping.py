@@ -29,7 +29,7 @@ class Running:
         @router.get("/slow", operation_id="slow")
         async def slow() -> dict[str, str]:
             self.entered.set()
-            await asyncio.to_thread(self.go_on.wait, 20)
+            await asyncio.to_thread(self.go_on.wait, 60)
             return {"answer": "yes"}
 
         app = create_web_app(WebConfig("test", CollectorRegistry(), 1000), [router])
@@ -43,7 +43,7 @@ class Running:
         self.address = self.server.servers[0].sockets[0].getsockname()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=20)
+        return socket.create_connection(self.address, timeout=60)
 
     def stop(self) -> None:
         self.server.handle_exit(15, None)
@@ -92,7 +92,7 @@ def test_a_request_on_an_idle_connection_is_still_answered_as_the_last_one(loop:
     status, headers = answer_of(idle)
     assert (status, headers["connection"]) == (200, "close")
     assert idle.recv(10) == b""
-    running.thread.join(20)
+    running.thread.join(60)
     assert not running.thread.is_alive()
 
 
@@ -101,7 +101,7 @@ def test_a_request_under_way_is_answered_and_connections_in_the_queue_are_taken(
     running = Running(drain_seconds=10, loop=loop)
     under_way = running.connect()
     under_way.sendall(_REQUEST)
-    assert running.entered.wait(20)
+    assert running.entered.wait(60)
     running.stop()
     late: list[socket.socket] = []
     while len(late) < _MOST_LATE:  # whoever got a connection at all gets an answer on it
@@ -113,7 +113,7 @@ def test_a_request_under_way_is_answered_and_connections_in_the_queue_are_taken(
     running.go_on.set()
     for connection in [under_way, *late]:
         assert answer_of(connection)[0] == 200
-    running.thread.join(20)
+    running.thread.join(60)
     assert not running.thread.is_alive()
 
 
@@ -126,5 +126,5 @@ def test_an_idle_connection_delays_the_end_by_the_drain_at_most(drain_seconds: f
     answer_of(idle)
     running.stop()
     assert idle.recv(10) == b""
-    running.thread.join(20)
+    running.thread.join(60)
     assert not running.thread.is_alive()

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.integration.conftest import MakeKey
 from tests.integration.otlp_receiver import ReceivedSpan, Receiver, otlp_receiver
+from tests.ports import free_port
 from tidemill.kit.errors import Invalid
 from tidemill.settings.model import DatabaseSettings
 from tidemill.tracing.setup import tracing, wanted
@@ -25,12 +25,6 @@ from tidemill.tracing.setup import tracing, wanted
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 SECRET = "Rumpelstilzchen"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

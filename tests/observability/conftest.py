@@ -1,7 +1,6 @@
 """The tools that read the shipped files: from the PATH, or out of the images that the stack runs."""
 
 import itertools
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.ports import free_port
 from tests.programs import Program, docker_answers, find, left_out, program
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def prometheus(programs: FindProgram, tmp_path_factory: pytest.TempPathFactory) 
     """Address of a real Prometheus that asks nobody, and that tells how it reads an expression."""
     server = programs("prometheus", "prometheus", "/usr/lib/prometheus/prometheus", "/bin/prometheus")
     server.at_least(3, 0)
-    folder, port = tmp_path_factory.mktemp("prometheus"), _free_port()
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     (folder / "prometheus.yml").write_text("{}")
     command = [*server.command, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("w") as log:
@@ -96,12 +96,6 @@ def prometheus(programs: FindProgram, tmp_path_factory: pytest.TempPathFactory) 
         finally:
             process.terminate()
             process.wait(20)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.observability.conftest import ROOT
+from tests.ports import free_port
 from tests.programs import Program, find, left_out, program
-from tests.s3_servers import free_port
 
 CONFIGURATION = ROOT / "deploy" / "alloy" / "docker-logs.conf"
 CONTAINER = "c0ffee" * 8

@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Path:
 def git(root: Path, *arguments: str) -> None:
     settings = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "gpg.format=ssh"]
     key = ["-c", f"user.signingkey={root.parent / 'key.pub'}"]
-    subprocess.run(["git", *settings, *key, *arguments], cwd=root, check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", *settings, *key, *arguments], cwd=root, check=True, capture_output=True, timeout=240)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def tagged(project: Path) -> Path:
     need("git", "apt-get install git")
     need("ssh-keygen", "apt-get install openssh-client")
     key = project.parent / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=60)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=240)
     public = key.with_suffix(".pub").read_text()
     (project.parent / "signers").write_text(f't@example.org namespaces="git" {public}')
     git(project, "init", "--quiet", "--initial-branch", "main")

@@ -35,7 +35,7 @@ def copy(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     (tmp_path / "release").mkdir()
     shutil.copy(ROOT / "release/lint-files", tmp_path / "release")
-    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True, timeout=60)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True, timeout=240)
     return tmp_path
 
 

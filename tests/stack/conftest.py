@@ -3,7 +3,6 @@
 import csv
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_breast_cancer
 
+from tests.ports import free_port
 from tests.stack.compose import (
     DEPLOY,
     ROOT,
@@ -96,8 +96,8 @@ def _environment(secrets: Path, store: str | None) -> dict[str, str]:
     environment = {
         "COMPOSE_PROJECT_NAME": PROJECT,
         "TIDEMILL_SECRETS": str(secrets),
-        "TIDEMILL_HTTPS_PORT": str(_free_port()),
-        "TIDEMILL_HTTP_PORT": str(_free_port()),
+        "TIDEMILL_HTTPS_PORT": str(free_port()),
+        "TIDEMILL_HTTP_PORT": str(free_port()),
         "TIDEMILL_IMAGE": IMAGES["platform"],
         "TIDEMILL_MODEL_SERVER_IMAGE": IMAGES["model-server"],
         "COMPOSE_PROFILES": profiles_to_be_had(),
@@ -113,12 +113,6 @@ def _left_out(stack: Stack) -> list[str]:
     if not is_present(image_of("object-store-seaweedfs.yaml", "object-store")):
         notes.append("left out: seaweedfs (no image of it here; its Compose file is read, not run)")
     return notes
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _restore(name: str, value: str | None) -> None:

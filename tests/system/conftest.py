@@ -1,5 +1,6 @@
 """The whole platform, started as a user starts it."""
 
+import contextlib
 import json
 import os
 import re
@@ -19,8 +20,8 @@ import pytest
 from tidemill.client import Tidemill
 
 README = Path(__file__).parents[2] / "README.md"
-START_SECONDS = 120
-STOP_SECONDS = 60
+START_SECONDS = 400
+STOP_SECONDS = 240
 
 
 @dataclass
@@ -80,6 +81,14 @@ class Up:
     def children(self) -> list[psutil.Process]:
         assert self.process is not None
         return psutil.Process(self.process.pid).children()
+
+    def runs(self, word: str) -> bool:
+        """Whether such a supervised process is there that has not ended."""
+        for child in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+                if word in " ".join(child.cmdline()):
+                    return True
+        return False
 
     def child(self, word: str) -> psutil.Process:
         """The supervised process whose command line holds ``word``."""

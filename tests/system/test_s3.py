@@ -55,7 +55,7 @@ def run(up: Up, program: str) -> str:
         env={**os.environ, **addresses},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

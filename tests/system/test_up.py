@@ -15,16 +15,24 @@ import psutil
 from tests.system.conftest import MakeUp, Up
 
 
-def _until_answers(url: str, seconds: float = 60) -> None:
+def _until_answers(url: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(url, timeout=2)
+            urllib.request.urlopen(url, timeout=10)
         except (OSError, urllib.error.HTTPError):
             time.sleep(0.1)
         else:
             return
     raise AssertionError(f"{url} did not come back")
+
+
+def _until_started(up: Up, word: str, seconds: float = 240) -> None:
+    """Before that, an answer of another part may still be about the one that is gone."""
+    deadline = time.monotonic() + seconds
+    while not up.runs(word):
+        assert time.monotonic() < deadline, f"{word} was not started again"
+        time.sleep(0.1)
 
 
 def test_the_platform_lives_through_kills_and_keeps_everything(make_up: MakeUp) -> None:
@@ -66,7 +74,7 @@ def _mlflow_asks_for_a_key(up: Up) -> None:
 
 def _a_second_start_is_refused(up: Up) -> None:
     command = [sys.executable, "-m", "tidemill.cli.main", "up", "--data-dir", str(up.data_dir)]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert second.returncode == 5
     assert "already up" in second.stderr
     assert "Traceback" not in second.stderr
@@ -84,7 +92,8 @@ def _each_killed_part_comes_back(up: Up) -> None:
     for word, url in urls.items():
         victim = up.child(word)
         victim.kill()
-        victim.wait(10)
+        victim.wait(60)
+        _until_started(up, word)
         _until_answers(url)
         assert up.child(word).pid != victim.pid
     with up.client() as client:
@@ -99,7 +108,7 @@ def test_a_busy_port_is_one_clear_sentence(make_up: MakeUp) -> None:
         port = listener.getsockname()[1]
         up.start(f"--api-port={port}")
         assert up.process is not None
-        assert up.process.wait(60) == 5
+        assert up.process.wait(240) == 5
     assert f"Port {port} is in use; choose another one with --api-port." in up.read()
     assert "Traceback" not in up.read()
 

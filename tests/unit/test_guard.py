@@ -36,9 +36,10 @@ async def test_a_child_that_can_no_longer_be_watched_is_ended(tmp_path: Path) ->
 
 
 def test_the_reserve_leaves_a_child_its_part_of_a_disk_that_is_nearly_full_already(tmp_path: Path) -> None:
+    before = os.statvfs(tmp_path)
     bounds = Bounds.of(MUCH, MUCH, (tmp_path,))
-    free = os.statvfs(tmp_path)
-    assert 0 < bounds.free_bytes <= free.f_bavail * free.f_frsize / 3
+    after = os.statvfs(tmp_path)  # others write and remove files meanwhile
+    assert 0 < bounds.free_bytes <= max(free.f_bavail * free.f_frsize for free in (before, after)) / 3
     assert excess(os.getpid(), bounds) is None
     assert excess(os.getpid(), Bounds(MUCH, MUCH, (tmp_path / "gone",), MUCH)) is None
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from tests.integration.backup.stacks import MakeStack, Vault, fill, objects_of, quiet, rows_of
-from tests.s3_servers import free_port, s3_settings
+from tests.ports import free_port
+from tests.s3_servers import s3_settings
 from tests.system.test_full_disk import disk  # noqa: F401 - a fixture
 from tidemill.adapters.object_store import ObjectStore, StoreEntry, open_object_store
 from tidemill.backup.create import create_backup
@@ -32,7 +33,7 @@ from tidemill.kit.errors import Conflict, NotFound, Unavailable
 from tidemill.settings.model import ObjectStoreSettings
 
 _OBJECTS = 300
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 240
 _LEDGER = "SELECT prediction_id, output::text FROM predictions ORDER BY prediction_id"
 
 
@@ -304,6 +305,6 @@ def test_memory_does_not_grow_with_an_object(make_stack: MakeStack, tmp_path: Pa
         }
         environment = _environment(stack, tmp_path, **place)
         command = [sys.executable, "-c", _MEASURED, "backup", "--output", "json"]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=600)
         peaks.append(int(done.stdout.splitlines()[-1]))
     assert peaks[1] - peaks[0] < 96 << 20, peaks

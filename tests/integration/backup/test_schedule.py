@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.backup.stacks import MakeStack, Vault, fill, quiet
 from tests.integration.backup.test_interruptions import _start
-from tests.s3_servers import free_port
+from tests.ports import free_port
 from tidemill.admin.schedule import BackupSchedule, Turn, backup_due, drill_due
 from tidemill.admin.schedule_metrics import BackupMetrics
 from tidemill.admin.work import Work
 from tidemill.settings.model import BackupSettings
 
-_TIMEOUT_SECONDS = 90
+_TIMEOUT_SECONDS = 240
 _SUCCESS = "tidemill_backup_last_success_timestamp_seconds"
 _NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ async def _until(process: "subprocess.Popen[bytes]", port: int, holds: Callable[
 
 def _stop(process: "subprocess.Popen[bytes]") -> int:
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     return process.returncode
 
 

@@ -133,7 +133,7 @@ def _ingest(source: Path, folder: Path) -> Any:
     arguments = [str(source), str(folder / "parts"), str(folder / "scratch"), str(_FREE_BYTES)]
     command = [sys.executable, "-c", _CHILD, *arguments]
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, cwd=root)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from tests.integration.jobs.kinds import Payload
+from tests.ports import free_port
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.db.tables.jobs import Job
 from tidemill.jobs import service
@@ -107,12 +107,6 @@ def workers(database: DatabaseSettings, tmp_path: Path, bytecode: dict[str, str]
             worker.send(signal.SIGCONT)
             worker.process.kill()
         worker.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from tests.integration.conftest import LiveApi, MakeKey, RunCli
-from tests.integration.jobs.conftest import JobDesk, eventually, free_port
+from tests.integration.jobs.conftest import JobDesk, eventually
 from tests.integration.jobs.kinds import COMPUTE, EFFECT, SLEEP, TASKS, Payload
+from tests.ports import free_port
 from tidemill.auth.scopes import Scope
 from tidemill.client import Tidemill
 from tidemill.jobs.definition import WorkerServices

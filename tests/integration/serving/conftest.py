@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import uvicorn
 
 from tests.integration.conftest import LiveApi, MakeKey
 from tests.integration.serving.models import Models
+from tests.ports import free_port
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import SessionFactory
@@ -25,15 +25,9 @@ from tidemill.model_server.main import build
 from tidemill.settings.model import ModelServerSettings, Settings
 from tidemill.web.server import server_config
 
-_START_TIMEOUT_SECONDS = 60
+_START_TIMEOUT_SECONDS = 180
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Reading the system's certificates for each client takes longer than the requests."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(holds: Callable[[], Awaitable[bool]], timeout_seconds: float = 20) -> None:

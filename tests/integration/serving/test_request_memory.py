@@ -49,7 +49,7 @@ _REFUSED_BYTES = 8 * decoding.MIB
 def test_decoding_takes_no_more_than_one_request_may_have_in_any_format() -> None:
     command = [sys.executable, "-m", "tests.integration.serving.decoding"]
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, cwd=root)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, cwd=root)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert {name: outcome for name, (outcome, _) in found.items()} == _OUTCOMES

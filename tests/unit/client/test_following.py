@@ -11,7 +11,7 @@ from tests.unit.client.loopback import QuietHandler, transport_to
 from tidemill.client import jobs
 from tidemill.client.transport import Transport
 
-PATIENCE_SECONDS = 0.3
+PATIENCE_SECONDS = 1.0
 JOB = {
     "id": "job_1", "kind": "test.effect", "queue": "default", "priority": 0, "status": "succeeded", "attempt": 1,
     "max_attempts": None, "timeout_seconds": 60, "subject": None, "principal": "key_1", "request_id": None,
@@ -39,7 +39,7 @@ def transport() -> Iterator[Transport]:
             while time.monotonic() < ends:
                 self.wfile.write(b": keep-alive\n\n")
                 self.wfile.flush()
-                threading.Event().wait(PATIENCE_SECONDS / 10)
+                threading.Event().wait(PATIENCE_SECONDS / 30)
 
     with transport_to(Handler) as transport:
         yield transport

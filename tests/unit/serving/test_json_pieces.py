@@ -64,7 +64,7 @@ _RANDOM_ROWS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, derandomize=True, deadline=None, database=None)
 @given(rows=_RANDOM_ROWS, piece_bytes=st.integers(1, 200), indent=st.sampled_from([None, 1]), is_ascii=st.booleans())
 def test_rows_read_in_pieces_are_those_that_are_parsed_at_once(
     rows: list[dict[str, Any]], piece_bytes: int, indent: int | None, is_ascii: bool
