@@ -62,6 +62,7 @@ MAKES: Mapping[str, frozenset[str]] = {
         "sklearn.utils.validation.check_array",
     )),
     "PartialNode": frozenset(("functools.partial",)),
+    "SparseMatrixNode": frozenset(("scipy.sparse._csr.csr_array", "scipy.sparse._csr.csr_matrix")),
     "TreeNode": frozenset(("sklearn.tree._tree.Tree",)),
     "TypeNode": frozenset(("collections.OrderedDict",)),
 }  # fmt: skip
