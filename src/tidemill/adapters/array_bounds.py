@@ -7,6 +7,7 @@ rows, and compare neither: a file could have them read and write beyond their ar
 
 import importlib
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import Any
 
 _CODES_BY_TABLE = "OUS"
@@ -112,7 +113,7 @@ def _check_vocabulary(vectorizer: Any) -> None:
     """A text's or name's number is its column, of as many as there are."""
     words = vectorizer.vocabulary_
     _require(isinstance(words, dict))
-    _require(all(isinstance(number, int) and 0 <= number < len(words) for number in words.values()))
+    _require(all(isinstance(number, Integral) and 0 <= number < len(words) for number in words.values()))
 
 
 def _check_categories(encoder: Any) -> None:

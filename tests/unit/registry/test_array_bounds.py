@@ -147,6 +147,7 @@ SOUND: dict[str, tuple[Callable[[], Any], Any]] = {
     "sparse coefficients": (lambda: LogisticRegression().fit(X, Y).sparsify(), X),
     "no vocabulary yet": (CountVectorizer, None),
     "a vocabulary": (lambda: CountVectorizer(ngram_range=(1, 2)).fit(WORDS), WORDS),
+    "a short vocabulary": (lambda: CountVectorizer(max_features=2).fit(WORDS), WORDS),
     "categories": (lambda: OneHotEncoder().fit(KINDS), KINDS),
     "categories but one": (lambda: OneHotEncoder(drop="if_binary").fit(KINDS), KINDS),
     "categories but the first": (lambda: OneHotEncoder(drop="first").fit(KINDS), KINDS),
