@@ -113,7 +113,7 @@ def _check_vocabulary(vectorizer: Any) -> None:
     """A text's or name's number is its column, of as many as there are."""
     words = vectorizer.vocabulary_
     _require(isinstance(words, dict))
-    _require(all(isinstance(number, Integral) and 0 <= number < len(words) for number in words.values()))
+    _require(all(isinstance(number, Integral) and 0 <= int(number) < len(words) for number in words.values()))
 
 
 def _check_categories(encoder: Any) -> None:

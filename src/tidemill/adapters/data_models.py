@@ -143,7 +143,17 @@ def load_skops(file: Path) -> Any:
         raise ValueError("it opens the files that its input names")
     check_trees(parts)
     check_arrays(parts)
+    _order_sums(parts)
     return model
+
+
+def _order_sums(parts: Iterable[Any]) -> None:
+    """A forest adds up its trees as its threads get there, so that the same rows would get answers that differ in the
+    last digit; with one thread they are added in the trees' order."""
+    forest = importlib.import_module("sklearn.ensemble._forest").BaseForest
+    for part in parts:
+        if isinstance(part, forest):
+            part.n_jobs = 1
 
 
 class _Predictor:

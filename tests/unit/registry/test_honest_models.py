@@ -14,7 +14,12 @@ import pytest
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, IsolationForest
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestRegressor,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, f_classif, f_regression
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
@@ -24,7 +29,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, Tweed
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from tidemill.adapters.data_models import load_skops
@@ -96,6 +101,15 @@ def test_an_honest_model_needs_no_permission_and_answers_as_before(name: str, tm
     rows = [f"text {i % 5} of {i % 2}" for i in range(9)] if name == "words" else ROWS.get(name, NUMBERS)[:9]
     rows = np.zeros(9) if name == "a curve of one step" else rows
     assert np.array_equal(load_skops(file).predict(rows), model.predict(rows))
+
+
+def test_a_forest_with_threads_answers_as_with_one(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), RandomForestRegressor(40, n_jobs=2)).fit(NUMBERS, X["a"])
+    skops.io.dump(model, tmp_path / "model.skops")
+    loaded = load_skops(tmp_path / "model.skops")
+    assert loaded[-1].n_jobs == 1
+    model[-1].set_params(n_jobs=1)
+    assert np.array_equal(loaded.predict(NUMBERS), model.predict(NUMBERS))
 
 
 BOOSTERS: dict[str, dict[str, Any]] = {
