@@ -150,9 +150,12 @@ def load_skops(file: Path) -> Any:
 def _order_sums(parts: Iterable[Any]) -> None:
     """A forest adds up its trees as its threads get there, so that the same rows would get answers that differ in the
     last digit; with one thread they are added in the trees' order."""
-    forest = importlib.import_module("sklearn.ensemble._forest").BaseForest
+    forests = (
+        importlib.import_module("sklearn.ensemble._forest").BaseForest,
+        importlib.import_module("sklearn.ensemble").IsolationForest,
+    )
     for part in parts:
-        if isinstance(part, forest):
+        if isinstance(part, forests):
             part.n_jobs = 1
 
 
