@@ -16,6 +16,9 @@ _NO_PARTS = (ModuleType, type, FunctionType, BuiltinFunctionType, str, bytes, in
 _FUNCTIONS = ("func", "inverse_func")
 _LOSSES, _KERNELS = "sklearn._loss.loss", "sklearn.gaussian_process.kernels"
 _SCORERS = "sklearn.metrics._scorer"
+_SCORE_FUNCTIONS = "sklearn.feature_selection._univariate_selection"
+_CURVES = ("scipy.interpolate._interpolate", "sklearn.isotonic")
+"""Where what an isotonic regression makes of its thresholds comes from; no file can bring one of its own."""
 _NAMING = ("chain_method", "chain_method_", "response_method", "stack_method", "stack_method_")
 """Attributes that name the method which gives a response."""
 _RESPONSES = frozenset(("auto", "decision_function", "predict", "predict_log_proba", "predict_proba"))
@@ -42,7 +45,8 @@ def check_calls(parts: Iterable[Any]) -> None:
     """Raises StrangeCall if one of ``parts`` has something to call in its attributes which honest ones have not."""
     array = importlib.import_module("numpy").ndarray
     for part in parts:
-        attributes = None if isinstance(part, array) else getattr(part, "__dict__", None)
+        is_ours = isinstance(part, array) or type(part).__module__ in _CURVES[:1]
+        attributes = None if is_ours else getattr(part, "__dict__", None)
         for name, value in attributes.items() if isinstance(attributes, dict) else ():
             if callable(getattr(type(part), name, None)) or (callable(value) and not _is_known(name, value)):
                 raise StrangeCall
@@ -65,6 +69,10 @@ def _is_known(name: str, value: Any) -> bool:
         return name in _FUNCTIONS and not getattr(value, "args", ())
     if type(value).__module__ == _SCORERS:
         return name == "scorer_"
+    if isinstance(value, FunctionType) and value.__module__ == _SCORE_FUNCTIONS:
+        return name == "score_func"  # called to fit and at no other time
+    if name == "f_":
+        return (value.__module__ if isinstance(value, FunctionType) else type(value).__module__) in _CURVES
     return not {_LOSSES, _KERNELS}.isdisjoint(kind.__module__ for kind in type(value).__mro__)
 
 

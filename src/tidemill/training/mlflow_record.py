@@ -189,21 +189,21 @@ def _log_trial(client: MlflowClient, run_id: str, trial: TrialRecord, metric: st
 
 
 def _model(client: MlflowClient, experiment: str, run_id: str, head: RunHead, folder: Path) -> str:
-    """The logged model of this run, uploaded and registered once."""
-    found = [
-        model
-        for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10)
-        if str(model.status) == "READY"
-    ]
-    if found:
-        model = found[0]
-    else:
+    """The logged model of this run, uploaded and registered once; one that a killed attempt left open is completed."""
+    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10)
+    model = next(iter(sorted(found, key=_is_open)), None)
+    if model is None:
         model = client.create_logged_model(experiment, name=head.model_name, source_run_id=run_id)
+    if _is_open(model):
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
     _log_output(client, run_id, str(model.model_id))
     _register(client, run_id, head, model)
     return f"models:/{model.model_id}"
+
+
+def _is_open(model: Any) -> bool:
+    return str(model.status) != "READY"
 
 
 def _log_output(client: MlflowClient, run_id: str, model_id: str) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -13,19 +14,27 @@ import pytest
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, IsolationForest
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestRegressor,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.feature_selection import SelectKBest, f_classif, f_regression
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, TweedieRegressor
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from tidemill.adapters.data_models import load_skops
 from tidemill.adapters.lightgbm_text import check_text
-from tidemill.adapters.skops_schema import read_contents
+from tidemill.adapters.skops_schema import TRUSTED_TYPES, read_contents
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 _RNG = np.random.default_rng(0)
@@ -48,15 +57,27 @@ MODELS: dict[str, Callable[[], Any]] = {
     "boosted trees": lambda: GradientBoostingClassifier(n_estimators=3).fit(NUMBERS, MANY),
     "an isolation forest": lambda: IsolationForest(n_estimators=3, max_features=0.5).fit(NUMBERS),
     "calibration": lambda: CalibratedClassifierCV(SVC(), cv=2).fit(NUMBERS, Y),
+    "calibration by steps": lambda: CalibratedClassifierCV(
+        LogisticRegression(), method="isotonic", cv=2
+    ).fit(NUMBERS, Y),
+    "a curve of one step": lambda: IsotonicRegression(out_of_bounds="clip").fit(np.zeros(9), np.arange(9.0)),
     "words": lambda: make_pipeline(TfidfVectorizer(stop_words="english"), SGDClassifier()).fit(
         [f"text {i % 7} of {i % 2}" for i in range(60)], Y
     ),
     "a search": lambda: GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2).fit(NUMBERS, Y),
     "a network": lambda: MLPClassifier(4, max_iter=5, random_state=np.random.RandomState(0)).fit(NUMBERS, Y),
     "a process": lambda: GaussianProcessClassifier().fit(NUMBERS, Y),
+    "a process of regression": lambda: GaussianProcessRegressor(
+        ConstantKernel() * RBF() + WhiteKernel() * DotProduct() + Matern() + RationalQuadratic(), optimizer=None
+    ).fit(NUMBERS, X["a"]),
+    "chosen columns": lambda: make_pipeline(SelectKBest(f_classif, k=1), LogisticRegression()).fit(NUMBERS, Y),
+    "columns chosen for numbers": lambda: make_pipeline(SelectKBest(f_regression, k=1), Ridge()).fit(NUMBERS, X["a"]),
+    "a shape of Tweedie": lambda: TweedieRegressor(power=0).fit(NUMBERS, X["a"]),
     "a function": lambda: make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(NUMBERS.abs(), Y),
     "LightGBM": lambda: lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(NUMBERS, MANY),
 }  # fmt: skip
+
+ROWS = {"columns of text": X, "boosted trees with categories": X.astype({"c": "category"})}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -72,10 +93,23 @@ def test_what_skops_writes_of_an_honest_model_is_known(name: str) -> None:
         check_text(text.encode())
 
 
-def test_honest_trees_are_loaded(tmp_path: Any) -> None:
-    for name in ("boosted trees with categories", "boosted trees", "LightGBM"):
-        skops.io.dump(model := MODELS[name](), tmp_path / "model.skops")
-        assert type(load_skops(tmp_path / "model.skops")) is type(model)
+@pytest.mark.parametrize("name", MODELS)
+def test_an_honest_model_needs_no_permission_and_answers_as_before(name: str, tmp_path: Path) -> None:
+    model, file = MODELS[name](), tmp_path / "model.skops"
+    skops.io.dump(model, file)
+    assert set(skops.io.get_untrusted_types(file=file)) <= set(TRUSTED_TYPES)
+    rows = [f"text {i % 5} of {i % 2}" for i in range(9)] if name == "words" else ROWS.get(name, NUMBERS)[:9]
+    rows = np.zeros(9) if name == "a curve of one step" else rows
+    assert np.array_equal(load_skops(file).predict(rows), model.predict(rows))
+
+
+def test_a_forest_with_threads_answers_as_with_one(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), RandomForestRegressor(40, n_jobs=2)).fit(NUMBERS, X["a"])
+    skops.io.dump(model, tmp_path / "model.skops")
+    loaded = load_skops(tmp_path / "model.skops")
+    assert loaded[-1].n_jobs == 1
+    model[-1].set_params(n_jobs=1)
+    assert np.array_equal(loaded.predict(NUMBERS), model.predict(NUMBERS))
 
 
 BOOSTERS: dict[str, dict[str, Any]] = {

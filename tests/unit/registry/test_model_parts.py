@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.ensemble import StackingClassifier
+from sklearn.feature_selection import f_classif
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -59,6 +61,8 @@ STRANGE: dict[str, Any] = {
     "a type that is no number's": _with(dtype=dict)(_regression()),
     "a method for a response": _with(stack_method_=["save_model"])(_stacked()),
     "a method for a link of a chain": _with(chain_method_="fit")(_chain()),
+    "a function that scores where one is called": FunctionTransformer(f_classif),
+    "a curve that is none": _with(f_=np.log1p)(IsotonicRegression()),
     "a step of a pipeline": Pipeline([("a", _with(transform=np.str_)(_regression())), ("b", _regression())]),
     "a step in an array": _in_an_array(_with(transform=np.str_)(_regression())),
 }
