@@ -49,7 +49,7 @@ def _moved(error: ValidationError, first: int) -> list[InitErrorDetails]:
     """Its faults, whose places begin with the index in a piece, at their places in the list."""
     return [
         InitErrorDetails(
-            type=PydanticCustomError(fault["type"], fault["msg"]),  # type: ignore[arg-type]
+            type=PydanticCustomError(fault["type"], fault["msg"]),
             loc=(first + int(fault["loc"][0]), *fault["loc"][1:]),
             input=None,
         )
