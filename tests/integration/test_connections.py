@@ -34,6 +34,7 @@ _QUICK = ConnectionLimits(
 _PATIENT = replace(_QUICK, header_seconds=120, body_seconds=120, answer_seconds=120, drain_seconds=120)
 """For all others: what they see comes from no limit of time, however slow the machine."""
 _HEAD = b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+_LATER = b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 _GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -247,6 +248,35 @@ def test_requests_without_end_whose_answers_nobody_awaits_end_their_connection(
     _rest(connection)
     connect.until_open(0)
     assert connect.answered - before < 100
+
+
+_BEHIND = {
+    "more than may come ahead": _GET * 200,
+    "what is no request": b"\0\r\n\r\n",
+    "an address that is none": b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+    "headers over the limit": b"GET / HTTP/1.1\r\nA: " + b"x" * (2 * _QUICK.header_bytes),
+    "headers that do not come": b"GET / HTTP/1.1\r\nA: ",
+}
+
+
+@pytest.mark.parametrize("name", _BEHIND)
+def test_what_came_whole_is_answered_whatever_comes_behind_it(connect: Connect, name: str) -> None:
+    connection = connect()
+    slow = _LATER if name == "headers that do not come" else _HEAD % 3  # the others are found at once
+    with suppress(OSError):
+        connection.sendall(_HEAD % 1 + b"x" + slow + b"abc" + _BEHIND[name])
+    answer = _rest(connection)
+    assert re.findall(rb"\r\n\r\n(\d+)", answer) == [b"1", b"3"], answer
+    assert answer.count(b"connection: close") == 1
+    connection.close()
+    connect.until_open(0)
+
+
+def test_a_damaged_body_behind_others_ends_the_connection(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(_LATER + b"abc" + b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n")
+    assert b"HTTP/1.1 200" not in _rest(connection)
+    connect.until_open(0)
 
 
 def test_endless_trailers_end_the_connection(connect: Connect) -> None:

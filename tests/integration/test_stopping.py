@@ -128,3 +128,45 @@ def test_an_idle_connection_delays_the_end_by_the_drain_at_most(drain_seconds: f
     assert idle.recv(10) == b""
     running.thread.join(60)
     assert not running.thread.is_alive()
+
+
+async def _turns_until(count: int, server: Server) -> int:
+    turns = 0
+    while len(server.server_state.connections) < count:
+        await asyncio.sleep(0)
+        turns += 1
+        assert turns < 100_000
+    return turns
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_whoever_waits_to_be_accepted_has_a_turn_before_long_however_many_came_before(loop: str) -> None:
+    """A host that keeps the process busy and its queue full would else keep all others out."""
+    held, waiting, router = threading.Event(), threading.Event(), APIRouter()
+    turns: list[int] = []
+
+    @router.get("/hold", operation_id="hold")
+    async def hold() -> None:
+        waiting.set()
+        held.wait(20)  # the whole loop, as one that is busy
+        turns.append(await _turns_until(101, server))
+
+    config = server_config(create_web_app(WebConfig("test", CollectorRegistry(), 1000), [router]), "127.0.0.1", 0)
+    config.loop = loop
+    server = Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    address = server.servers[0].sockets[0].getsockname()
+    first = socket.create_connection(address, timeout=20)
+    first.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert waiting.wait(20)
+    others = [socket.create_connection(address, timeout=20) for _ in range(100)]
+    held.set()
+    answer_of(first)
+    for connection in (first, *others):
+        connection.close()
+    server.handle_exit(15, None)
+    thread.join(20)
+    assert turns[0] < 30

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
 from tidemill.kit.errors import Unavailable
 
 _PATIENCE_SECONDS = 60
+T = TypeVar("T")
 
 
 class Uploads:
@@ -36,8 +37,8 @@ class Uploads:
 
     @contextlib.asynccontextmanager
     async def reading(self, key_id: str) -> AsyncIterator[None]:
-        """Within `one`: the block reads a file here, one of a key after the other, since a thread that reads takes
-        turns with everybody else. Raises Unavailable if those before take too long."""
+        """Within `one`: the block reads a part of a file, which nobody else with the key does meanwhile, since a thread
+        that reads takes turns with everybody else. Raises Unavailable if those before take too long."""
         lock = self._reading[key_id]
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -48,6 +49,16 @@ class Uploads:
             yield
         finally:
             lock.release()
+
+    async def in_turn(self, key_id: str, pieces: AsyncIterator[T]) -> AsyncIterator[T]:
+        """``pieces``, each read within `reading`: a large file does not keep the key's others waiting to its end."""
+        while True:
+            async with self.reading(key_id):
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+            yield piece
 
 
 def get_uploads(request: Request) -> Uploads:

@@ -92,7 +92,8 @@ class DataPlane:
         columns = await self._run(cells, lambda: _checked(served, query))
         with child_span("model predict"):
             outputs = await served.runtime.predict(columns, params)
-        rows, lines = await self._run(cells, lambda: _recorded(served, outputs, columns, query))
+        recorded = partial(_recorded, served, outputs, columns, query)
+        rows, lines = await (self.background.run(recorded) if outputs.is_large else self._run(cells, recorded))
         with child_span("ledger append"):
             await self._ledger.append(lines)
         return rows
@@ -128,7 +129,7 @@ def _recorded(
     try:
         answers = output_rows(outputs)
         made, moment = _ids(served, answers, query)
-        rows = PredictedRows(served.spec, made, moment, answers)
+        rows = PredictedRows(served.spec, made, moment, answers, outputs.is_large)
         return rows, ledger_lines(rows, columns, query.asker)
     except TooLargeToRecord as error:
         raise _unrecordable(error, columns, query) from None

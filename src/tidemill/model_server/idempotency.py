@@ -16,6 +16,7 @@ from fastapi import Request
 
 from tidemill.kit.clock import utc_now
 from tidemill.kit.errors import Invalid
+from tidemill.model_server.rendering import list_pieces
 from tidemill.schemas.serving import DeploymentSpec
 from tidemill.web.routing import target_of
 
@@ -37,7 +38,8 @@ class RequestKey:
         who = [principal, spec.name, spec.model_name, spec.model_version]
         digest = hashlib.shake_256(self.digest)
         digest.update(orjson.dumps(who))
-        digest.update(orjson.dumps(outputs))
+        for piece in list_pieces(outputs):
+            digest.update(piece)
         return digest.digest(size_bytes)
 
 

@@ -77,6 +77,8 @@ class PredictedRows:
     prediction_ids: Sequence[str]
     predicted_at: datetime
     outputs: Sequence[Any]
+    is_large: bool = False
+    """Whether they are written out beside the event loop."""
 
 
 class TooLargeToRecord(Exception):

@@ -14,11 +14,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from tidemill.kit.errors import Invalid
 from tidemill.kit.numbers import whole_number
+from tidemill.schemas.faults import without_most_unknown
 
 TEXT_PATTERN = "^[^\\u0000]*$"
 """What a text may hold: all but NUL, which PostgreSQL does not take."""
@@ -53,6 +55,11 @@ class RequestBody(Schema):
     whole number as in JSON Schema; numbers are finite, texts without NUL and whole surrogate pairs."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, json_schema_extra=document_texts)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        return without_most_unknown(value, frozenset(cls.model_fields)) if isinstance(value, dict) else value
 
     @field_validator("*", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 from tidemill.kit.metrics import ALL_METRICS
 from tidemill.kit.names import Name
 from tidemill.schemas.base import QueryParameters, Reply, RequestBody, document_texts
+from tidemill.schemas.faults import first_faults
 from tidemill.schemas.jobs import JobError, JobProgress, JobState
 from tidemill.schemas.page import PageQuery
 
@@ -37,7 +38,7 @@ class TrainingOptions(RequestBody):
     """Split by time: the newest rows become the holdout."""
     group_column: ColumnName | None = None
     """Split by group: rows of one group stay together."""
-    exclude: Annotated[list[ColumnName], Field(max_length=10_000)] = Field(default_factory=list)
+    exclude: Annotated[list[ColumnName], Field(max_length=10_000), first_faults(10_000)] = Field(default_factory=list)
     """Columns the model must not see."""
     trials: Annotated[int | None, Field(ge=1, le=10_000)] = None
     """Exact number of trials. With it alone the same request gives the same model."""

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from tidemill.kit.labels import Label, is_finite_number
 from tidemill.kit.names import Name
 from tidemill.schemas.base import Moment, QueryParameters, Reply, RequestBody
+from tidemill.schemas.faults import first_faults
 
 MAX_ITEMS = 10_000
 MAX_TRUTH_CHARACTERS = 1_000
@@ -49,7 +50,7 @@ class FeedbackItem(RequestBody):
 
 
 class FeedbackCreate(RequestBody):
-    items: Annotated[list[FeedbackItem], Field(min_length=1, max_length=MAX_ITEMS)]
+    items: Annotated[list[FeedbackItem], Field(min_length=1, max_length=MAX_ITEMS), first_faults(MAX_ITEMS)]
     """Taken in order, all or none: of two truths for one prediction the later one counts."""
     deployment: Name | None = None
     """If given, truths about predictions of another deployment are refused."""

@@ -134,6 +134,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head_bytes = 0
         self._lingering = False
+        self._is_deaf = False
+        """Nothing more is read as a request: what came before is answered, and the last answer says that it is."""
         self._pending_bytes = 0
         """Fed since headers, a piece of a body or a message was last complete: headers, trailers, chunk extensions."""
         self._events = 0
@@ -160,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering or self.transport.is_closing():
+        if self._lingering or self._is_deaf or self.transport.is_closing():
             return
         before = self._events
         if self._in_head and self._head_since is None:
@@ -201,6 +203,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.app = _refusing(400, "header_repeated", f"The header {name} stands more than once.")
         try:
             super().on_headers_complete()
+        except Exception:
+            self._in_head, self._in_body = True, False  # there is no such request
+            raise
         finally:
             self.app = ours
         if self._request is not None:
@@ -246,12 +251,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """The parser takes no more of this connection, which is told as a problem, like every other refusal."""
         code, detail = "request_malformed", "This is no request of HTTP/1.1."
-        if self.pipeline:  # nothing can be said before the earlier ones are answered
-            self.pipeline.clear()
-            self.end("no request, or too many, behind others that wait")
-        elif self._request is None or self._request.response_complete:
+        if not (self._in_body and self._is_answering):
             self._refuse(400, code, detail)
-        elif self._request.response_started:
+        elif self.pipeline or self.cycle.response_started:
+            self.pipeline.clear()
             self.end(code)
         else:
             # The application waits for the rest of a body: it learns that there is none.
@@ -281,7 +284,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close, but let a client that still sends read the answer first: to close on unread bytes would reset it."""
         if self._lingering or self.transport.is_closing():
             return
-        if not (self._in_body or self._head_since is not None) or not self.transport.can_write_eof():
+        if not (self._in_body or self._is_deaf or self._head_since is not None) or not self.transport.can_write_eof():
             self.transport.close()
             return
         self._lingering = True
@@ -327,14 +330,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self.end("an answer was not taken")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Answer outside of any request, unless an answer is under way, and close."""
+        """Answer outside of any request, unless an answer is under way, and close.
+
+        What came whole before is answered first, and nothing can be said behind the last answer but that it is that.
+        """
         if self.transport.is_closing():
             return
         if self._request is None or self._request.response_complete:
             self.transport.write(_answer(status, code, detail))
             self.close_gently()
-        else:
+        elif self._in_body:
             self.end(code)
+        else:
+            self._is_deaf, self._head_since = True, None
+            self._request.keep_alive = False
 
 
 class _TooManyAheadError(Exception):

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -24,7 +24,9 @@ _GRACE_SECONDS = 20
 _LOOK_SECONDS = 0.05
 _OTHER_FILES = 128
 _BACKLOG = 256
-"""Connections that wait to be accepted; as many are accepted before the others have their turn."""
+"""Connections that wait to be accepted."""
+_ACCEPTED_AT_ONCE = 64
+"""Before the others have their turn; fewer than `_OTHER_FILES`, since each is a file before it can be refused."""
 
 
 class Server(uvicorn.Server):
@@ -40,6 +42,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, drain_seconds: float = 0) -> None:
         super().__init__(config)
         self._drain_seconds = drain_seconds
+        self._listeners: list[socket.socket] = []
+        self._arriving: set[asyncio.Task[object]] = set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -60,7 +64,32 @@ class Server(uvicorn.Server):
             app.state.stopping = True
         super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            return  # which accepts many at once by itself
+        for listener in _copies(self.servers):
+            self._listeners.append(listener)
+            loop.add_reader(listener.fileno(), self._accept_many, listener)
+
+    def _accept_many(self, listener: socket.socket) -> None:
+        """uvloop accepts one connection in each of its turns: whoever fills the queue, and these turns, with requests
+        of its own would keep all others waiting in it."""
+        loop = asyncio.get_running_loop()
+        for connection in _accept_waiting(listener, _ACCEPTED_AT_ONCE):
+            task = loop.create_task(_connected(loop, self._protocol, connection), name="accept")
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    def _leave_accepting(self) -> None:
+        while self._listeners:
+            listener = self._listeners.pop()
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            listener.close()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leave_accepting()
         if self._drain_seconds > 0:
             await self._stop_listening()
             ends = time.monotonic() + self._drain_seconds
@@ -73,14 +102,14 @@ class Server(uvicorn.Server):
         waiting: list[socket.socket] = []
         for server in self.servers:
             # The copies keep the sockets open until their queues are empty.
-            copies = [socket.fromfd(own.fileno(), own.family, own.type) for own in server.sockets]
+            copies = _copies([server])
             server.close()
             for listener in copies:
                 waiting += _accept_waiting(listener)
                 listener.close()
         loop = asyncio.get_running_loop()
         for connection in waiting:
-            await loop.connect_accepted_socket(self._protocol, connection)
+            await _connected(loop, self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         kind = self.config.http_protocol_class
@@ -88,14 +117,28 @@ class Server(uvicorn.Server):
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
 
 
-def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
+def _copies(servers: Sequence[asyncio.Server]) -> list[socket.socket]:
+    return [socket.fromfd(own.fileno(), own.family, own.type) for server in servers for own in server.sockets]
+
+
+def _accept_waiting(listener: socket.socket, most: int | None = None) -> list[socket.socket]:
     listener.setblocking(False)
-    accepted = []
-    while True:
+    accepted: list[socket.socket] = []
+    while most is None or len(accepted) < most:
         try:
             accepted.append(listener.accept()[0])
         except OSError:  # none waits, or this process may open no more files: those are reset, as without us
-            return accepted
+            break
+    return accepted
+
+
+async def _connected(
+    loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.Protocol], connection: socket.socket
+) -> None:
+    try:
+        await loop.connect_accepted_socket(protocol, connection)
+    except OSError:  # it has gone meanwhile
+        connection.close()
 
 
 def server_config(

@@ -215,14 +215,18 @@ async def test_a_file_whose_sender_has_gone_is_read_no_further(
     assert await _truths(sessions) == []
 
 
-async def test_files_of_one_key_are_read_one_after_the_other_and_those_of_others_beside_them() -> None:
+async def test_files_of_one_key_are_read_in_turns_and_those_of_others_beside_them() -> None:
     uploads, order = Uploads(), []
+
+    async def parts(name: str, goes_on: asyncio.Event) -> AsyncIterator[str]:
+        for part in (1, 2):
+            order.append(f"{name} {part}")
+            await goes_on.wait()
+            yield name
 
     async def read(key: str, name: str, goes_on: asyncio.Event) -> None:
         with uploads.one(key, 8):
-            async with uploads.reading(key):
-                order.append(name)
-                await goes_on.wait()
+            assert [part async for part in uploads.in_turn(key, parts(name, goes_on))] == [name] * 2
 
     first, free = asyncio.Event(), asyncio.Event()
     free.set()
@@ -231,6 +235,28 @@ async def test_files_of_one_key_are_read_one_after_the_other_and_those_of_others
         await asyncio.sleep(0)
         group.create_task(read("one", "second", free))
         await group.create_task(read("two", "another's", free))
-        assert order == ["first", "another's"]
+        assert order == ["first 1", "another's 1", "another's 2"]
         first.set()
-    assert order == ["first", "another's", "second"]
+    assert order[3:] == ["second 1", "first 2", "second 2"]
+
+
+async def test_whoever_gives_up_while_a_file_is_read_or_waits_leaves_the_turn_to_the_next() -> None:
+    uploads, begun = Uploads(), asyncio.Event()
+
+    async def read(forever: bool) -> str:
+        with uploads.one("one", 8):
+            async with uploads.reading("one"):
+                begun.set()
+                await (asyncio.Event().wait() if forever else asyncio.sleep(0))
+        return "read"
+
+    async with asyncio.timeout(20):
+        holder = asyncio.create_task(read(forever=True))
+        await begun.wait()
+        waiting = [asyncio.create_task(read(forever=False)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        holder.cancel()
+        assert await asyncio.gather(*waiting[1:]) == ["read", "read"]
+        with uploads.one("one", 2):
+            assert not uploads._reading, "nothing is kept of a key whose files are read"

@@ -1,8 +1,10 @@
 """A body that is read in pieces gives the rows, and the refusals, that it gives when it is parsed at once."""
 
 import json
+import random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from tidemill.kit.errors import Malformed, TidemillError, TooLarge
 from tidemill.kit.signatures import Column
 from tidemill.model_server.tables import NESTED, ColumnsTable, RecordsTable, SplitTable
+from tidemill.model_server.transports.json_damage import Damage, find_damage
 from tidemill.model_server.transports.json_outline import JsonOutline
 from tidemill.model_server.transports.json_pieces import PIECE_BYTES, LargeJson, parse_piece
 from tidemill.model_server.validation import validate
@@ -125,6 +128,63 @@ def test_the_place_of_damage_is_told_within_the_whole_body() -> None:
                 read(body.encode())
             found.append(refused.value.detail)
         assert found[0] == found[1]
+
+
+def _place(body: bytes) -> str | None:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return f"(line {error.lineno}, column {error.colno})"
+    return None
+
+
+def _told(body: bytes, damage: Damage) -> str:
+    before = body[: damage.start].decode()
+    column = damage.column + (len(before) - before.rfind("\n") - 1 if damage.line == 1 else 0)
+    return f"(line {damage.line + before.count(chr(10))}, column {column})"
+
+
+def _broken(chance: random.Random) -> bytes:
+    """One of the bodies with something left out, added, put in another's place, or cut off."""
+    content = chance.choice(_bodies(_ROWS * 3))[1]
+    body = bytearray(json.dumps(content, indent=chance.choice([None, 1]), ensure_ascii=False).encode())
+    at = chance.randrange(len(body))
+    end = at + chance.choice([0, 1, 1, len(body)])
+    body[at:end] = chance.choice([b"", b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\n", b" ", b"0", b"-"])
+    return bytes(body)
+
+
+def test_the_place_of_any_damage_is_the_one_that_is_told_of_a_small_body() -> None:
+    chance, found = random.Random(7), 0
+    for _ in range(300):
+        body = _broken(chance)
+        place = _place(body)
+        is_text = body == body.decode(errors="replace").encode()
+        if place is not None and is_text:  # of bytes that are no UTF-8 the parser says no place
+            found += 1
+            for piece_bytes in (1, 50):
+                damage = find_damage(body, piece_bytes)
+                assert damage is not None
+                assert place == _told(body, damage), (body, piece_bytes)
+    assert found > 100
+
+
+@pytest.mark.parametrize("missing", [b'"', b"}", b"]", b":", b",", b"{"])
+def test_what_is_missing_far_from_the_end_of_a_large_body_is_told_by_its_place(missing: bytes) -> None:
+    rows = ",\n".join(json.dumps({"age": number, "town": "a"}) for number in range(10_000))
+    body = f'{{"inputs": [{rows}], "params": null}}'.encode()
+    at = body.index(missing, 100_000)
+    damaged = body[:at] + body[at + 1 :]
+    with pytest.raises(Malformed) as refused:
+        LargeJson(damaged, _SIGNATURE, 20_000, _nothing).content()
+    assert str(_place(damaged)) in refused.value.detail
+
+
+def test_damage_behind_more_values_than_a_row_may_have_is_not_looked_for() -> None:
+    body = b'{"inputs": [[[[' + b"1," * 300_000
+    assert find_damage(body, PIECE_BYTES) is None
+    with pytest.raises(Malformed):
+        LargeJson(body, _SIGNATURE, 1_000, _nothing).content()
 
 
 _REPEATED = [

@@ -81,10 +81,10 @@ async def upload(
         stack.enter_context(in_hand)
         content = within_disk_room(uploader.holding(request.stream()), Path(tempfile.gettempdir()))
         open_bytes = await stack.enter_async_context(files.spooled(content))
-        await stack.enter_async_context(uploads.reading(principal.key_id))
         try:
-            rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
-            async for batch in uploader.holding(files.batches(rows)):
+            async with uploads.reading(principal.key_id):
+                rows = await asyncio.to_thread(files.reader_for, content_type, query, open_bytes, limit_bytes)
+            async for batch in uploader.holding(uploads.in_turn(principal.key_id, files.batches(rows))):
                 await _require_client(request)
                 counts = await _store(sessions, batch, sender)
                 metrics.took_feedback(counts)

@@ -6,6 +6,12 @@ from typing import Any, Protocol
 
 from tidemill.model_server.validation import Columns
 
+VALUES_ON_THE_LOOP = 20_000
+"""More are looked at, recorded and written out beside the event loop."""
+_CHARACTERS_ON_THE_LOOP = 2**18
+_CONTAINERS = frozenset({dict, list})
+"""May hold any number of values."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOutputs:
@@ -14,6 +20,14 @@ class ModelOutputs:
     prediction: list[Any]
     probabilities: list[list[float]] | None
     classes: tuple[Any, ...] | None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether what is made of every value keeps the event loop from others for long."""
+        if len(self.prediction) * (1 + len(self.classes or ())) > VALUES_ON_THE_LOOP:
+            return True
+        texts = [len(value) for value in self.prediction if type(value) is str]
+        return sum(texts) > _CHARACTERS_ON_THE_LOOP or not _CONTAINERS.isdisjoint(map(type, self.prediction))
 
 
 class Runtime(Protocol):

@@ -33,7 +33,7 @@ from tidemill.kit.json_shape import ShapeLimits, check_shape
 from tidemill.kit.limits import MAX_ANSWER_BYTES
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
-from tidemill.model_server.runtimes.base import ModelOutputs
+from tidemill.model_server.runtimes.base import VALUES_ON_THE_LOOP, ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
 from tidemill.model_server.runtimes.prints import log_prints
 from tidemill.model_server.validation import Columns
@@ -181,7 +181,11 @@ class ChildRuntime:
             raise DeadlineExceeded("predict_timeout", "The model did not answer in time.") from None
         finally:
             self._waiting -= 1
-        return outputs_of(answer, len(next(iter(columns.values()), ())))
+        row_count = len(next(iter(columns.values()), ()))
+        classes = answer.get("classes")
+        if row_count * (len(classes) if isinstance(classes, list) else 1) > VALUES_ON_THE_LOOP:
+            return await asyncio.to_thread(outputs_of, answer, row_count)
+        return outputs_of(answer, row_count)
 
     async def close(self) -> None:
         if self._keeper is not None:

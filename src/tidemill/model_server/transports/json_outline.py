@@ -13,6 +13,7 @@ import numpy.typing as npt
 import orjson
 
 from tidemill.kit.errors import Malformed
+from tidemill.model_server.transports.json_damage import find_damage
 from tidemill.model_server.transports.sizes import chunks
 
 _LEVELS = (1, 2, 3)
@@ -22,6 +23,8 @@ _DELTAS = np.zeros(256, dtype=np.int8)
 _DELTAS[[ord("["), ord("{")]] = 1
 _DELTAS[[ord("]"), ord("}")]] = -1
 _LONGEST_NAME_BYTES = 2**16
+_PIECE_BYTES = 2**16
+"""Of a damaged body, whose place is looked for."""
 _SPACE = b" \t\n\r"
 
 Marks = npt.NDArray[np.int64]
@@ -47,7 +50,7 @@ class JsonOutline:
         self._marks: dict[int, list[Marks]] = {level: [] for level in _LEVELS}
         depth = self._read()
         if depth:
-            self.refuse(len(body))
+            self.refuse_damaged(len(body))
         self._at = {level: np.concatenate(marks) if marks else _none() for level, marks in self._marks.items()}
         del self._marks
 
@@ -65,7 +68,7 @@ class JsonOutline:
         nexts = np.append(marks, span.end)[np.searchsorted(marks, parts[:, 0])]  # the first mark of each part
         for (start, end), colon in zip(parts.tolist(), nexts.tolist(), strict=True):
             if colon >= end or self.body[colon] != _COLON:
-                self.refuse(start)
+                self.refuse_damaged(start)
             yield self._name(start, colon), self._span(colon + 1, end, level)
 
     def count(self, span: Span) -> int:
@@ -81,14 +84,20 @@ class JsonOutline:
             yield start, int(parts[last - 1, 1]), last - first
             first = last
 
+    def refuse_damaged(self, at: int) -> NoReturn:
+        """Raise Malformed for the place where the body stops being JSON, or for ``at`` if that cannot be told."""
+        damage = find_damage(self.body, _PIECE_BYTES)
+        if damage is None:
+            self.refuse(at)
+        self.refuse(damage.start, damage.line, damage.column)
+
     def refuse(self, at: int, line: int = 1, column: int = 1) -> NoReturn:
         """Raise Malformed for the place ``line``, ``column`` of the text that begins at ``at``."""
         before = self.body[:at]
         if line == 1:
             column += len(before[before.rfind(b"\n") + 1 :].decode(errors="replace"))
         line += before.count(b"\n")
-        place = f"line {line}, column {column}" if at < len(self.body) else "it ends too early"
-        raise Malformed("body_not_json", f"The body is not JSON ({place}).")
+        raise Malformed("body_not_json", f"The body is not JSON (line {line}, column {column}).")
 
     def _read(self) -> int:
         """Collect all marks; how many brackets and texts are open at the end."""
@@ -101,14 +110,14 @@ class JsonOutline:
                 self._marks[level].append(np.flatnonzero(is_mark & (depths == level)) + at)
             depth, is_open, at = int(depths[-1]), not outside[-1], at + len(codes)
             if depths.min() < 0:
-                self.refuse(len(self.body))
+                self.refuse_damaged(len(self.body))
         return depth + is_open
 
     def _parts(self, span: Span) -> Marks:
         """Start and end of what lies between an object's or list's commas; nothing if it is empty."""
         closing = {"[": b"]", "{": b"}"}.get(self.kind(span))
         if closing is None or span.end - span.start < 2 or self.body[span.end - 1 : span.end] != closing:
-            self.refuse(span.start)
+            self.refuse_damaged(span.start)
         marks = self._between(span.start, span.end, span.level + 1)
         commas = marks[self._codes(marks) == _COMMA]
         if not len(commas) and not self.body[span.start + 1 : span.end - 1].strip(_SPACE):
@@ -133,7 +142,7 @@ class JsonOutline:
         except orjson.JSONDecodeError:
             name = None
         if not isinstance(name, str):
-            self.refuse(start)
+            self.refuse_damaged(start)
         return name
 
     def _span(self, start: int, end: int, level: int) -> Span:

@@ -167,7 +167,7 @@ class LargeJson:
                 raise
             self._outline.refuse(start, cause.lineno, cause.colno - (cause.lineno == 1))
         if len(found) != count:
-            self._outline.refuse(start)
+            self._outline.refuse_damaged(start)
         self._pause(len(text))
         return found
 

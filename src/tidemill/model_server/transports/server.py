@@ -16,6 +16,7 @@ from tidemill.model_server.dataplane import DataPlane
 from tidemill.model_server.idempotency import RequestKey, request_key
 from tidemill.model_server.models import ModelTable, ServedModel
 from tidemill.model_server.recording import Asker, PredictedRows
+from tidemill.model_server.rendering import object_bytes
 from tidemill.model_server.transports.json_pieces import LARGE_BYTES, LargeJson, parse_piece
 from tidemill.model_server.transports.sizes import json_bytes
 from tidemill.schemas.serving import DeploymentSpec
@@ -80,13 +81,17 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def answered(serving: Serving, rows: PredictedRows, reply: Callable[[PredictedRows], Any]) -> Response:
-    """The answer to a prediction, written in the background where there are many rows."""
-    if len(rows.outputs) <= _ROWS_ON_THE_LOOP:
+async def answered(serving: Serving, rows: PredictedRows, reply: Callable[[PredictedRows], dict[str, Any]]) -> Response:
+    """The answer to a prediction, written in the background, piece by piece, where it is large."""
+    if len(rows.outputs) <= _ROWS_ON_THE_LOOP and not rows.is_large:
         return answer(rows.spec, reply(rows))
-    return await serving.data_plane.background.run(lambda: answer(rows.spec, reply(rows)))
+    return await serving.data_plane.background.run(lambda: _response(rows.spec, object_bytes(reply(rows))))
 
 
 def answer(spec: DeploymentSpec, body: Any) -> Response:
+    return _response(spec, orjson.dumps(body))
+
+
+def _response(spec: DeploymentSpec, body: bytes) -> Response:
     headers = {"X-Model-Name": spec.model_name, "X-Model-Version": str(spec.model_version)}
-    return Response(orjson.dumps(body), media_type="application/json", headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
