@@ -49,6 +49,11 @@ def _csv(body: bytes) -> Decode:
     return decode
 
 
+def _frames(size: int, most_bytes: int) -> bytes:
+    frame = zstandard.ZstdCompressor(write_content_size=False).compress(b"a" * size)
+    return frame * (most_bytes // len(frame))
+
+
 def _parquet(column: Any, **options: Any) -> Decode:
     out = io.BytesIO()
     pq.write_table(pa.table({"text": column}), out, compression="zstd", **options)
@@ -87,6 +92,8 @@ def cases() -> Iterator[tuple[str, Decode]]:
     yield "csv: cells", _csv(b"," * (8 * MIB))
     yield "csv: rows", _csv(b"text\n" + b"ab\n" * 150_000)
     yield "csv: packed cells", _csv(gzip.compress(b"," * (60 * MIB), 1))
+    for size in (0, 2, 8):
+        yield f"csv: packed in frames of {size}", _csv(_frames(size, 14 * MIB))
     yield "csv: packed rows", _csv(zstandard.compress(b"text\n" + b"ab\n" * 150_000))
     yield "parquet: dictionary", _parquet(_with_dictionary(10 * MIB, 300))
     yield "parquet: large dictionary", _parquet(_with_dictionary(50 * MIB, 20))

@@ -16,6 +16,8 @@ from tidemill.schemas.datasets import IngestOptions
 _MAX_PROBLEMS = 100
 _MOST_BYTES = 64 * 2**20
 """Of a body once it is unpacked."""
+_PIECE_BYTES = 160
+"""Of a piece besides what it holds: a body may be millions of frames that hold a byte, or none."""
 
 
 def unpacked(body: bytes, take: Callable[[int], None]) -> bytes:
@@ -27,7 +29,7 @@ def unpacked(body: bytes, take: Callable[[int], None]) -> bytes:
         return body
     pieces: list[bytes] = []  # joined once: what grows in one piece may be moved, and is then there twice each time
     for chunk in unpacked_chunks(io.BytesIO(body), _MOST_BYTES):
-        take(2 * len(chunk))  # once in pieces, once as a whole
+        take(_PIECE_BYTES + 2 * len(chunk))  # once in pieces, once as a whole
         pieces.append(chunk)
     return b"".join(pieces)
 
