@@ -32,6 +32,8 @@ _MOST_NUMBER_CHARACTERS = 400
 """The longest one that a double has takes 309 digits."""
 _MOST_MEMBERS = 100_000
 """Of the body, and columns of a table."""
+_CELL_BYTES, _MEMBER_BYTES = 32, 300
+"""What is known of the places of a column's cells and of members, beyond what the values take."""
 _PAUSE_SECONDS = 0.0002
 """After each piece, long enough for the event loop to go on: giving way without it is not enough."""
 _ROWS = ("inputs", "dataframe_records", "instances")
@@ -115,6 +117,7 @@ class LargeJson:
     def _column(self, name: str, span: Span) -> Any:
         if self._outline.kind(span) != "[" or span.end - span.start <= self._piece_bytes:
             return self._kept_cells(name, self._whole(span))
+        self._take(_CELL_BYTES * self._outline.count(span))
         return [cell for cells in self._parsed_list(span) for cell in self._kept_cells(name, cells)]
 
     def _kept_cells(self, name: str, cells: Any) -> Any:
@@ -138,8 +141,10 @@ class LargeJson:
         return [self._kept(name, cell) if name in self._known else None for name, cell in zip(names, row, strict=True)]
 
     def _members(self, span: Span) -> Iterator[tuple[str, Span]]:
-        if self._outline.count(span) > _MOST_MEMBERS:
+        count = self._outline.count(span)
+        if count > _MOST_MEMBERS:
             raise _too_many_values(_MOST_MEMBERS)
+        self._take(_MEMBER_BYTES * count)
         seen: set[str] = set()
         for name, part in self._outline.members(span):
             if name in seen:

@@ -18,7 +18,7 @@ from tidemill.model_server.models import ModelTable, ServedModel
 from tidemill.model_server.recording import Asker, PredictedRows
 from tidemill.model_server.rendering import object_bytes
 from tidemill.model_server.transports.json_pieces import LARGE_BYTES, LargeJson, parse_piece
-from tidemill.model_server.transports.sizes import json_bytes
+from tidemill.model_server.transports.sizes import parsed_at_once_bytes
 from tidemill.schemas.serving import DeploymentSpec
 from tidemill.web.request_memory import MemoryShare, memory_of
 
@@ -53,7 +53,7 @@ def asker(principal: Principal) -> Asker:
 
 def parsed_json(body: bytes, memory: MemoryShare) -> Any:
     """A body that is parsed at once. Raises what `parse_piece` does, and what ``memory`` does where it has no room."""
-    memory.take(json_bytes(body))
+    memory.take(parsed_at_once_bytes(body))
     return parse_piece(body, memory.take)
 
 

@@ -12,6 +12,8 @@ from tidemill.kit.json_shape import text_bytes
 
 _OBJECT_BYTES, _LIST_BYTES, _MEMBER_BYTES, _VALUE_BYTES = 184, 80, 36, 80
 _CELL_BYTES, _ROW_BYTES = 80, 260
+_NODE_BYTES = 8
+"""Of the parser's own tree, beyond what a value's bytes are rounded up by: all of it is there beside the values."""
 _CHUNK_BYTES = 2**18
 _STEP_BYTES = 2**20
 _QUOTE = ord('"')
@@ -25,6 +27,11 @@ def json_bytes(body: bytes) -> int:
     """At most what ``body`` becomes, as JSON: marks within texts count only where that is cheaper than to look."""
     marks = sum(cost * _count(body, bytes((mark,))) for mark, cost in _MARKS.items())
     return text_bytes(body) + (marks if marks <= _CLOSE_LOOK_BYTES else _marks_outside_texts(body, _MARKS))
+
+
+def parsed_at_once_bytes(body: bytes) -> int:
+    """At most what parsing ``body`` in one go takes."""
+    return json_bytes(body) + _NODE_BYTES * _count(body, b",")
 
 
 def count_members(body: bytes) -> int:
