@@ -8,17 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tidemill.kit.errors import Conflict, Unsupported
+from tidemill.kit.errors import Conflict, Invalid, Unsupported
 from tidemill.schemas.predictions import PredictReply, RowPrediction
 
 Row = dict[str, Any]
 _MOST_PARTS = 100
+_MOST_WIDENED = 50
+"""Times that a file of CSV gets more columns, for each of which it is written anew."""
 
 
 def flat(reply: PredictReply, rows: Sequence[Row]) -> list[Row]:
     """Per row: the id, the prediction, a probability per class, the version that answered, and the inputs.
 
-    An input that is named like one of these is left out.
+    An input that is named like one of these is called ``input_NAME``.
     """
     model = f"{reply.model_name}:{reply.model_version}"
     return [_beside(answer, model, row) for answer, row in zip(reply.predictions, rows, strict=True)]
@@ -31,7 +33,15 @@ def _beside(answer: RowPrediction, model: str, row: Row) -> Row:
         **{f"probability_{label}": share for label, share in (answer.probabilities or {}).items()},
         "model": model,
     }
-    return answered | {name: value for name, value in row.items() if name not in answered}
+    taken = {*answered, *row}
+    return answered | {name if name not in answered else _free(name, taken): value for name, value in row.items()}
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Another name for an input, in the same way for each row of the same names."""
+    while name in taken:
+        name = f"input_{name}"
+    return name
 
 
 class ResultFile:
@@ -50,6 +60,7 @@ class ResultFile:
         self._part, self._stream = _new_part(path)
         self._csv: csv.DictWriter[str] | None = None
         self._is_empty = True
+        self._widened = 0
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +90,32 @@ class ResultFile:
         self._stream.flush()
 
     def _write_csv(self, rows: Sequence[Row]) -> None:
+        names = list(dict.fromkeys(name for row in rows for name in row))
         if self._csv is None:
-            self._csv = csv.DictWriter(self._stream, list(rows[0]), restval="", extrasaction="ignore")
-            self._csv.writeheader()
+            self._csv = _begun(self._stream, names)
+        elif new := [name for name in names if name not in set(self._csv.fieldnames)]:
+            self._widen([*self._csv.fieldnames, *new])
         self._csv.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+    def _widen(self, names: list[str]) -> None:
+        """Rows may have members that none before had: what is written gets these columns, too, in a part of its own."""
+        self._widened += 1
+        if self._widened > _MOST_WIDENED:
+            raise Invalid("columns_differ", "The rows have ever other members; save the predictions as .ndjson.")
+        narrow = self._part
+        self._stream.close()
+        self._part, self._stream = _new_part(self._path)
+        self._csv = _begun(self._stream, names)
+        with narrow.open(newline="", encoding="utf-8") as stream:
+            self._csv.writerows(csv.DictReader(stream))
+        self._stream.flush()
+        narrow.unlink()
+
+
+def _begun(stream: IO[str], names: list[str]) -> "csv.DictWriter[str]":
+    writer = csv.DictWriter(stream, names, restval="")
+    writer.writeheader()
+    return writer
 
 
 def _new_part(path: Path) -> tuple[Path, IO[str]]:

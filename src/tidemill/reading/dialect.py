@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
+from tidemill.reading.first_line import COMMENT_MARK, NAMES_WITH_MARK, refuse_comment, refuse_separator_line
+from tidemill.reading.quoting import Quoting
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
 
 csv.field_size_limit(2**31 - 1)
@@ -42,6 +44,12 @@ class Dialect:
     has_header: bool
     names: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    quotes_proven: bool = False
+    """Whether the beginning shows, or the options say, that quotes are quotes."""
+
+    def quoting(self) -> Quoting:
+        """What looks at the text's rows from the first on."""
+        return Quoting(self.quote, self.delimiter, len(self.names), self.quotes_proven)
 
     def reader_options(self) -> dict[str, object]:
         """For the csv module of the standard library, which reads the same rows as the fast reader."""
@@ -70,10 +78,12 @@ def sniff_sample(sample: str, options: IngestOptions, expected: Collection[str] 
     """
     if options.delimiter is not None and (not options.delimiter.isascii() or options.delimiter in _NO_DELIMITERS):
         raise Invalid("delimiter_invalid", "A delimiter is one character of ASCII that ends no line.")
+    refuse_separator_line(sample)
     cutting = _cutting(sample, options, expected)
     rows = [row for row in _rows(sample, cutting) if row]
     if not rows:
         raise Invalid("file_empty", "The file holds no rows.")
+    refuse_comment(rows, options.has_header is None and _names_stand_second(rows))
     width = len(rows[0])
     if width > MAX_COLUMNS:
         raise TooLarge("too_many_columns", f"The file has {width} columns; at most {MAX_COLUMNS} are read.")
@@ -85,11 +95,21 @@ def sniff_sample(sample: str, options: IngestOptions, expected: Collection[str] 
             "single_column", "The file seems to have one column only. If that is not so, name its delimiter; if it is, "
             "name any delimiter that it does not use."
         )  # fmt: skip
-    return replace(cutting, has_header=has_header, names=names, warnings=_warnings(options, has_header, rows[0]))
+    proven = options.quote is not None or _proves_quotes(sample, cutting, width)
+    warnings = _warnings(options, has_header, rows[0])
+    return replace(cutting, has_header=has_header, names=names, warnings=warnings, quotes_proven=proven)
+
+
+def _proves_quotes(sample: str, dialect: Dialect, width: int) -> bool:
+    if dialect.quote is None or dialect.quote not in sample:
+        return False
+    return Quoting(dialect.quote, dialect.delimiter, width).is_proven_by(sample, dialect.reader_options())
 
 
 def _warnings(options: IngestOptions, has_header: bool, first: list[str]) -> tuple[str, ...]:
     if has_header:
+        if first[0].lstrip().startswith(COMMENT_MARK):
+            return (NAMES_WITH_MARK,)
         return () if first[0].strip() else (f"The first column has no name and is called {INDEX_NAME}.",)
     return (NO_HEADER,) if options.has_header is None else ()
 
@@ -225,6 +245,13 @@ def _looks_like_header(rows: list[list[str]]) -> bool:
     if not typed or _has_years(first, below, typed):
         return True
     return bool(below) and not any(_share_typed(below, index) > 0.5 for index in typed)
+
+
+def _names_stand_second(rows: list[list[str]]) -> bool:
+    """Whether the second row has texts over columns that are otherwise numbers or dates."""
+    below = rows[2:]
+    is_typed = [_share_typed(below, index) > 0.5 for index in range(len(rows[0]))] if below else []
+    return any(is_typed) and _looks_like_header(rows[1:])
 
 
 def _has_years(first: list[str], below: list[list[str]], typed: list[int]) -> bool:

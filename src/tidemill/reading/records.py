@@ -44,15 +44,17 @@ class DelimitedText:
 
     def records(self) -> Iterator[Record]:
         """In order, of any length; what has not as many cells as there are names is `ragged`."""
-        lines = _Lines(lines_of(self._text.chunks()))
+        lines = RecordLines(lines_of(self._text.chunks()))
         reader = csv.reader(lines, strict=True, **self.dialect.reader_options())  # type: ignore[arg-type]
+        quoting = self.dialect.quoting()
         header_left = self.dialect.has_header
-        while (begins := lines.begin_record()) and (cells := _next(reader, begins)) is not None:
+        while (begins := lines.begin_record()) and (cells := next_record(reader, begins)) is not None:
             if not cells and len(self.names) > 1:
                 continue  # in a file of one column a blank line is a missing value
             if header_left:
                 header_left = False
                 continue
+            quoting.look(lines.record, len(cells), begins)
             yield Record(begins, self._with_missing(cells or [""], lines.record))
 
     def ragged(self, record: Record) -> Problem | None:
@@ -72,7 +74,7 @@ class DelimitedText:
         ]
 
 
-class _Lines:
+class RecordLines:
     """Hands lines to the csv module and keeps those of the present record, as many as a row may have."""
 
     def __init__(self, lines: Iterator[str]) -> None:
@@ -86,7 +88,7 @@ class _Lines:
         self.record, self._characters = [], 0
         return self._count + 1
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> "RecordLines":
         return self
 
     def __next__(self) -> str:
@@ -130,14 +132,15 @@ def too_long(line: int) -> TooLarge:
     return TooLarge("row_too_long", detail, [Problem(f"row {line}", "row_too_long", "The row is too long.")])
 
 
-def _next(reader: Iterator[list[str]], begins: int) -> list[str] | None:
+def next_record(reader: Iterator[list[str]], begins: int) -> list[str] | None:
+    """Raises Invalid for a row whose quotes make no sense."""
     try:
         return next(reader, None)
     except csv.Error as error:
-        refuse_quotes(begins, never_closes=ends_within_quotes(error))
+        _refuse_quotes(begins, never_closes=ends_within_quotes(error))
 
 
-def refuse_quotes(line: int, never_closes: bool) -> NoReturn:
+def _refuse_quotes(line: int, never_closes: bool) -> NoReturn:
     """Raise Invalid for a row whose quotes make no sense: readers that go on would swallow marks or whole rows."""
     if never_closes:
         problem = Problem(f"row {line}", "quote_open", "A quote in the row that begins here never closes.")

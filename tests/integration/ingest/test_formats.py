@@ -166,6 +166,7 @@ def test_types_of_parquet_are_kept_widened_or_refused(ingest: Ingest, tmp_path: 
     assert ingest.places(file) == ["row 1, column n", "row 2, column x"]
     pq.write_table(pa.table({"x": [[1], [2]], "y": [b"a", b"b"]}), file)
     assert ingest.places(file) == ["column x", "column y"]
+    assert "--type" not in ingest.refused(file).detail
 
 
 def workbook(rows: list[list[Any]]) -> bytes:
@@ -204,6 +205,57 @@ def test_excel_tells_of_other_sheets_and_takes_its_own_mark_for_missing(ingest: 
     assert table_of(result).column("b").to_pylist() == [None, 3]
     assert "--sheet" in result["warnings"][0]
     assert list(types_of(ingest(workbook([["country", 2019, 2020], ["x", 1, 2]])))) == ["country", "2019", "2020"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"a": 1}, {"a": "x"}, {"a": 2}, {"a": true}, {"a": "y"}]',
+        '{"a": true}\n{"a": "x"}\n',
+        workbook([["a", "b"], [1, 2], ["2", 3], [3, 3], ["4", 4]]),
+    ],
+)
+def test_numbers_and_texts_in_one_column_are_texts_with_a_warning(ingest: Ingest, content: bytes | str) -> None:
+    result = ingest(content)
+    assert types_of(result)["a"] == "string"
+    assert "beside texts" in " ".join(result["warnings"])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\r\n\r"])
+def test_lines_of_json_end_as_lines_of_text_do(ingest: Ingest, end: str) -> None:
+    lines = ['{"a": 1}', '{"a": 2}', *['{"a": 3}'] * 50_000]
+    assert ingest(end.join(lines))["row_count"] == len(lines)
+    error = ingest.refused(end.join([*lines, '{"a": "x"}']))
+    further = len(end.replace("\r\n", "\n"))
+    assert [problem.pointer for problem in error.problems] == [f"row {further * len(lines) + 1}, column a"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "ndjson", "parquet"])
+def test_options_that_a_format_has_no_use_for_are_told(ingest: Ingest, tmp_path: Path, kind: str) -> None:
+    pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "t.parquet")
+    files = {"csv": "a,b\n1,2\n", "json": '[{"a": 1, "b": 2}]', "ndjson": '{"a": 1}', "parquet": tmp_path / "t.parquet"}
+    assert ingest.refused(files[kind], sheet="x").code == "sheet_not_found"
+    warnings = " ".join(ingest(files[kind], delimiter=",", missing=["-"], has_header=True)["warnings"])
+    assert ("--delimiter" in warnings, "--missing" in warnings) == (kind != "csv", kind == "parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("sep=;\na;b\n1;2\n", "separator_line"),
+        ('"sep=,"\r\na,b\r\n1,2\r\n', "separator_line"),
+        ("# made by x\na,b\n1,2\n3,4\n", "comment_line"),
+        ("# made by x, on y\na,b\n1,2\n3,4\n", "comment_line"),
+        ("#one\n# two\n#\na;b;c\n1;2;3\n4;5;6\n", "comment_line"),
+    ],
+)
+def test_a_first_line_that_is_no_row_is_refused_as_such(ingest: Ingest, content: str, code: str) -> None:
+    assert ingest.refused(content).code == code
+
+
+def test_names_may_begin_with_a_mark_of_comments(ingest: Ingest) -> None:
+    result = ingest("#chrom\tpos\nchr1\t5\nchr2\t7\n")
+    assert (list(types_of(result)), "begins with #" in result["warnings"][0]) == (["#chrom", "pos"], True)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,9 @@ def test_texts_that_would_be_missing_numbers_are_texts(ingest: Ingest) -> None:
         (['"1,234,567"', '"5,678"'], "thousands separators"),
         (["31.12.2023", "01.01.2024"], "date:%d.%m.%Y"),
         ([*map(str, range(50)), "07"], "leading zeros"),
+        (["1", "12345678901234567890"], "64 bits"),
+        ([*map(str, range(50)), str(2**53 + 1), "1.5"], "no float holds"),
+        (["true"] * 40 + ["maybe"], "true and false"),
     ],
 )
 def test_text_that_seems_to_be_more_is_told_with_what_to_do(ingest: Ingest, values: list[str], word: str) -> None:

@@ -57,6 +57,16 @@ DIALECTS: dict[str, Text] = {
     "single quotes": Text(_rows(("'a,b'", "'x'"), ("'c'", "'y'")).encode(), [("a,b", "x"), ("c", "y")]),
     "line breaks in quotes": Text(_rows(('"a\nb"', "x"), ("c", '"y\r\nz"')).encode(), [("a\nb", "x"), ("c", "y\r\nz")]),
     "inch marks": Text(_rows(("a", '27" TV'), ("b", '5" disk')).encode(), [("a", '27" TV'), ("b", '5" disk')]),
+    "halves of a text that look like rows, below quoted names": Text(
+        f'"prediction_id",truth,note\n{IDS[0]},"a,x\n{IDS[1]},b",y\n'.encode(), [(f"a,x\n{IDS[1]},b", "y")]
+    ),
+    "halves of a text that look like rows, above a row that needs its quotes": Text(
+        f'{HEADER}{IDS[0]},"a,x\n\n{IDS[1]},b",y\n{IDS[2]},"c,d",z\n'.encode(),
+        [(f"a,x\n\n{IDS[1]},b", "y"), ("c,d", "z")],
+    ),
+    "marks of repetition that pair up in their line": Text(
+        _rows(("a", "x"), ('5"', '3"'), ("c", "z")).encode(), [("a", "x"), ('5"', '3"'), ("c", "z")]
+    ),
     "blanks around cells": Text(_rows((" a ", " x"), ("b", "y ")).encode(), [(" a ", " x"), ("b", "y ")]),
     "missing cells": Text(
         _rows(("NA", ""), ("a", "null"), ("b", "N/A")).encode(), [(None, None), ("a", None), ("b", None)]
@@ -93,6 +103,20 @@ DAMAGES: dict[str, Text] = {
     ),
     "misplaced after a row of several lines": Text(
         _rows(('"a\nb"', "x"), ("c", '"y"z')).encode(), code="quote_misplaced", line=4
+    ),
+    "inch marks that pair up across rows": Text(
+        _rows(("a", "x"), ('"5', "y"), ('6"', "z"), ("d", "w")).encode(), code="quote_ambiguous", line=3
+    ),
+    "marks of repetition, each between tabs": Text(
+        _rows(("a", "x"), ('"', "y"), ('"', "z"), delimiter="\t").encode(), code="quote_ambiguous", line=3
+    ),
+    "marks that pair up across blank lines and CR": Text(
+        _rows(("a", "x"), ('"', "y"), ("b", "w"), ('"', "z"), end="\r\r").encode(), code="quote_ambiguous", line=5
+    ),
+    "marks that pair up far behind the beginning": Text(
+        (HEADER + f"{IDS[0]},a,x\n" * 40_000 + f'{IDS[1]},"b,y\n{IDS[2]},c",z\n').encode(),
+        code="quote_ambiguous",
+        line=40_002,
     ),
     "too many fields": Text(PLAIN.replace("b,y", "b,y,1").encode(), code="row_ragged", line=3),
     "too few fields": Text(PLAIN.replace("b,y", "b").encode(), code="row_ragged", line=3),

@@ -1,5 +1,6 @@
 """Rows for `tidemill predict`: sent as the model's signature takes them, or refused by their place."""
 
+import csv
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -140,6 +141,21 @@ def test_what_a_server_says_of_a_request_is_told_of_the_file(
     absent = Invalid("inputs_invalid", "", [Problem("/inputs/0/a", "column_missing", "")])
     batch.tell_places(absent)
     assert [problem.pointer for problem in absent.problems] == ["column a"]
+
+
+def test_members_that_appear_late_become_columns_of_what_is_saved(tmp_path: Path) -> None:
+    target = tmp_path / "x.csv"
+    with ResultFile(target, list[str]().append) as out:
+        out.write([{"a": 'say "x"', "b": 1}, {"a": "line\nbreak", "c": True}])
+        out.write([{"d": None, "a": "y"}, {"e": [1], "c": 2}])
+    assert list(csv.DictReader(target.read_text().splitlines(keepends=True))) == [
+        dict(zip("abcde", cells, strict=True))
+        for cells in (
+            ('say "x"', "1", "", "", ""), ("line\nbreak", "", "true", "", ""), ("y", "", "", "", ""),
+            ("", "", "2", "", "[1]"),
+        )
+    ]  # fmt: skip
+    assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
 def test_what_an_earlier_attempt_saved_is_never_written_over(tmp_path: Path) -> None:

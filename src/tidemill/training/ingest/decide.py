@@ -91,6 +91,7 @@ def _mixture(evidence: Evidence) -> str | None:
     share: dict[str, Any] = {
         "numbers": evidence.count(*NUMBERS) / evidence.present,
         "dates": evidence.count(Kind.DATE, Kind.DATETIME, Kind.ZONED) / evidence.present,
+        "true and false": evidence.count(Kind.BOOLEAN) / evidence.present,
     }
     found = [f"{value:.1%} {name}" for name, value in share.items() if value > 0.5]
     return f"is read as text although it holds {found[0]}" if found else None

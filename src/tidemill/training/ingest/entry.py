@@ -21,6 +21,7 @@ from tidemill.training.ingest.model import IngestRequest, Limits, Source
 from tidemill.training.ingest.normalise import Normalised, normalise_table
 from tidemill.training.ingest.passes import PassRunner
 from tidemill.training.ingest.profile import profile_parts
+from tidemill.training.ingest.unused_options import unused_options
 
 _TEXT_FORMATS = (FileFormat.CSV, FileFormat.JSON, FileFormat.NDJSON)
 
@@ -36,6 +37,7 @@ def normalise(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     limits = Limits(reporter.memory_limit_bytes, reporter.cpu_threads, resident_bytes())
     _bound_arrow(limits)
     source = open_source(order, limits, reporter.scratch)
+    unused = unused_options(order.options, source.describe()["format"])
     runner = PassRunner(
         source, _options_for(source, order.options), limits, order.output, lambda share: _report(reporter, share)
     )
@@ -43,7 +45,8 @@ def normalise(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
     give_back()
     reporter.progress("profiling", 0, len(table.columns))
     profile = profile_parts(table, limits, reporter)
-    return _result(table, profile, source)
+    result = _result(table, profile, source)
+    return result | {"warnings": [*unused, *result["warnings"]]}
 
 
 def _options_for(source: Source, options: IngestOptions) -> IngestOptions:

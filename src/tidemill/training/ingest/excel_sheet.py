@@ -12,6 +12,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from tidemill.kit.errors import Invalid, Problem
+from tidemill.training.ingest.excel_values import CellRules
 
 _CHUNK_BYTES = 2**18
 _LONGEST_TAG_BYTES = 2**20
@@ -23,6 +24,8 @@ _OF_ROWS = frozenset({"row", "c", "v", "f", "sheetData"})
 _MOST_PLACES = 100
 _MOST_INDEX_CHARACTERS = 10
 _DETAILS = {
+    "date_impossible": "Its number stands for no day between 1900 and 9999, or for 29 February 1900, which was none.",
+    "number_too_small": "The number is nearer to zero than any that a sheet can hold.",
     "row_out_of_order": "Its number does not come after that of the row before.",
     "cell_out_of_order": "The cell does not come after the one before, or lies in another row.",
     "text_unknown": "The cell names a text that the workbook does not have.",
@@ -63,13 +66,11 @@ class SheetFindings:
         return found
 
 
-def look_through(stream: IO[bytes], text_count: int) -> SheetFindings:
-    """``text_count``: of the workbook's table of texts.
-
-    Raises Invalid (``sheet_out_of_order``, or the code of the place) naming row and cell of what a library would pass
-    over, and whatever the parser raises about damaged XML.
+def look_through(stream: IO[bytes], rules: CellRules) -> SheetFindings:
+    """Raises Invalid (``sheet_out_of_order``, or the code of the place) naming row and cell of what a library would
+    pass over or change, and whatever the parser raises about damaged XML.
     """
-    walk = _Walk(text_count)
+    walk = _Walk(rules)
     parser = expat.ParserCreate(namespace_separator="|")
     parser.buffer_text = True
     parser.StartElementHandler = walk.begin
@@ -98,9 +99,9 @@ def _feed(parser: Any, stream: IO[bytes]) -> None:
 class _Walk:
     """One pass over the elements of a sheet."""
 
-    def __init__(self, text_count: int) -> None:
+    def __init__(self, rules: CellRules) -> None:
         self.findings = SheetFindings()
-        self._text_count = text_count
+        self._rules = rules
         self._row = self._column = 0
         self._inside = 0
         self._is_in_row = False
@@ -167,7 +168,7 @@ class _Walk:
         if self._cell is not None or row != self._row or not self._column < column <= _MOST_COLUMNS:
             raise _out_of_order(f"row {self._row}, cell {(reference or '')[:20]}", "cell_out_of_order")
         self._column = column
-        self._cell = {"t": attributes.get("t", "n")}
+        self._cell = {"t": attributes.get("t", "n"), "s": attributes.get("s", "0")}
 
     def _end_cell(self, cell: dict[str, Any]) -> None:
         kind, value = cell["t"], cell.get("value")
@@ -178,18 +179,18 @@ class _Walk:
             self.findings.formula_count += 1
             if len(self.findings.formulas) < _MOST_PLACES:
                 self.findings.formulas.append((self._row, self._column))
-        if kind == "s" and value and not self._is_text(value):
-            raise self._unreadable("text_unknown")
+        if value and (code := self._rules.fault(kind, cell["s"], value)) is not None:
+            raise self._unreadable(code)
         if (kind == "inlineStr") != ("is" in cell) and (value or "is" in cell):
             raise self._unreadable("cell_unreadable")
 
-    def _is_text(self, value: str) -> bool:
-        index = value.strip()
-        is_number = len(index) <= _MOST_INDEX_CHARACTERS and index.isascii() and index.isdigit()
-        return is_number and int(index) < self._text_count
-
     def _unreadable(self, code: str) -> Invalid:
         place = f"row {self._row}, cell {letters_of(self._column)}{self._row}"
+        if code == "date_impossible":
+            detail = (
+                f"A cell of the sheet is shown as a date and is none ({place}); correct it, or format it as a number."
+            )
+            return Invalid("date_impossible", detail, [Problem(place, code, _DETAILS[code])])
         detail = f"A cell of the sheet cannot be read ({place}); the workbook is damaged."
         return Invalid("file_damaged", detail, [Problem(place, code, _DETAILS[code])])
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import openpyxl
 import pyarrow as pa
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from tidemill.kit.errors import Invalid, NotFound, Problem, TooLarge
 from tidemill.reading.damage import decoding
@@ -22,6 +23,7 @@ from tidemill.reading.dialect import NO_HEADER, checked_names
 from tidemill.reading.text import most_unpacked_bytes
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
 from tidemill.training.ingest.excel_sheet import SheetFindings, check_texts, formulas_missing, letters_of, look_through
+from tidemill.training.ingest.excel_values import CellRules
 from tidemill.training.ingest.model import Batch, Limits
 from tidemill.training.ingest.row_lengths import MOST_TEXTS_BYTES, row_too_long, texts_grown
 
@@ -32,6 +34,7 @@ _SHEET_NAME = re.compile(rb'PartName="/(xl/worksheets/[^"]+)"')
 _NO_VALUE = "#N/A"
 """What Excel shows where a formula found no value."""
 _YEARS = range(1900, 2100)
+_TOLD_SHEETS, _LONGEST_TITLE = 10, 31
 _READ_WHOLE = (
     "[Content_Types].xml", "docProps/", "xl/workbook.xml", "xl/styles.xml", "xl/theme/", "xl/externalLinks/",
     "xl/_rels/",
@@ -153,8 +156,9 @@ class ExcelSource:
         """The sheet to read, and what a look at it finds."""
         with self._open() as book:
             if self._options.sheet is not None:
-                if self._options.sheet not in {sheet.title for sheet in book.worksheets}:  # without charts
-                    raise NotFound("sheet_not_found", "The workbook has no sheet of that name.")
+                titles = [str(sheet.title) for sheet in book.worksheets]  # without charts
+                if self._options.sheet not in titles:
+                    raise _sheet_not_found(titles)
                 return self._options.sheet, _look_through(book, book[self._options.sheet])
             for sheet in sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible"):
                 found = _look_through(book, sheet)
@@ -223,10 +227,20 @@ class ExcelSource:
         return None if cell == _NO_VALUE and self._options.default_missing else cell
 
 
+def _sheet_not_found(titles: Sequence[str]) -> NotFound:
+    told = ", ".join(title[:_LONGEST_TITLE] for title in titles[:_TOLD_SHEETS])
+    others = len(titles) - _TOLD_SHEETS
+    more = f", and {others} more" if others > 0 else ""
+    return NotFound("sheet_not_found", f"The workbook has no sheet of that name. It has: {told}{more}.")
+
+
 def _look_through(book: Any, sheet: Any) -> SheetFindings:
-    texts = sheet._shared_strings  # noqa: SLF001 - told nowhere else, as where the sheet lies
+    # Where the sheet lies, and these, the library tells nowhere else.
+    texts, dates, durations = sheet._shared_strings, book._date_formats, book._timedelta_formats  # noqa: SLF001
+    from_1904 = book.epoch == CALENDAR_MAC_1904
+    rules = CellRules(len(texts), frozenset(dates) - frozenset(durations), frozenset(durations), from_1904)
     with book._archive.open(sheet._worksheet_path) as stream:  # noqa: SLF001
-        return look_through(stream, len(texts))
+        return look_through(stream, rules)
 
 
 def _numbered(rows: Iterable[_Cells]) -> Iterator[tuple[int, _Cells]]:

@@ -71,6 +71,11 @@ class Findings:
         subject = " and ".join(places)
         if self.broken_contract:
             return f"The file breaks the dataset's contract in {subject}. Push it with a new contract if that is meant."
+        if not self.total_rows:  # of columns, only their types can be wrong without a contract
+            return (
+                f"{subject} cannot be read. Leave out what is not needed, or write nested values as columns of their "
+                "own, bytes as text and durations as numbers."
+            )
         return (
             f"{subject} cannot be read. Correct the file, declare the column as string (--type COLUMN=string), or name "
             "the text that means a missing value (--missing TEXT)."

@@ -120,6 +120,23 @@ class _JsonRows:
         return Batch(pa.Table.from_arrays(arrays, names=list(self._names)), first_index, quoted, share)
 
 
+def _lines(stream: IO[bytes], longest_bytes: int) -> Iterator[bytes]:
+    """Lines with their ends, which are LF, CRLF or CR; the last one is one that is longer than a line may be."""
+    pending: list[bytes] = []
+    while chunk := stream.read(_WINDOW_BYTES):
+        pending.append(chunk)
+        if b"\n" not in chunk and b"\r" not in chunk and not pending[0].endswith(b"\r"):
+            if sum(map(len, pending)) > longest_bytes:
+                break
+            continue
+        lines = b"".join(pending).splitlines(keepends=True)
+        # A CR at the end may be half of a line's end.
+        pending = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+        yield from lines
+    if pending:
+        yield b"".join(pending)
+
+
 def _text_of(value: Any) -> str | None:
     if value is None or value == "":
         return None
@@ -140,14 +157,13 @@ class NdjsonSource(_JsonRows):
     def row_numbers(self, indices: Sequence[int]) -> dict[int, int]:
         wanted = set(indices)
         with self._text.path.open("rb") as stream:
-            filled = (number for number, line in enumerate(stream, start=1) if line.strip())
+            lines = enumerate(_lines(stream, self._limits.longest_row_bytes), start=1)
+            filled = (number for number, line in lines if line.strip())
             return {index: number for index, number in enumerate(filled) if index in wanted}
 
     def _objects(self, stream: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         limit_bytes = self._limits.longest_row_bytes
-        number = 0
-        while line := stream.readline(limit_bytes + 1):
-            number += 1
+        for number, line in enumerate(_lines(stream, limit_bytes), start=1):
             if len(line) > limit_bytes:
                 raise TooLarge("row_too_long", f"Line {number} is longer than {limit_bytes} bytes.")
             if text := line.strip():

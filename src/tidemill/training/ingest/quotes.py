@@ -11,21 +11,24 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.reading.dialect import Dialect, ends_within_quotes
-from tidemill.reading.records import refuse_quotes
+from tidemill.reading.dialect import Dialect
+from tidemill.reading.records import RecordLines, lines_of, next_record
 
 _CHUNK_BYTES = 2**18
-_NEWLINE = ord("\n")
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
 
 
 def check_quotes(path: Path, dialect: Dialect) -> None:
-    """Raise Invalid with the line of the first row whose quotes are misplaced or never close."""
+    """Raise Invalid with the line of the first row whose quotes are misplaced, never close or may join rows."""
     if dialect.quote is not None and not _are_plain(path, dialect):
         _check_closely(path, dialect)
 
 
 def _are_plain(path: Path, dialect: Dialect) -> bool:
-    """Whether every quote, judged by its neighbours alone, opens or closes a field or is one of a pair. Quick."""
+    """Whether every quote, judged by its neighbours alone, opens or closes a field or is one of a pair. Quick.
+
+    None may run across lines, either, unless the text's quotes are known to be some.
+    """
     if dialect.escape is not None or not dialect.delimiter.isascii():
         return False
     quote = ord(str(dialect.quote))
@@ -36,6 +39,8 @@ def _are_plain(path: Path, dialect: Dialect) -> bool:
         while chunk := _chunk(stream, quote):
             places = np.flatnonzero(np.frombuffer(chunk, np.uint8) == quote)
             if not _are_bounded(chunk, places, bounds, before, seen % 2):
+                return False
+            if not dialect.quotes_proven and _holds_line_end(chunk, places, seen % 2):
                 return False
             seen += len(places)
             before = chunk[-1]
@@ -59,14 +64,21 @@ def _are_bounded(chunk: bytes, places: NDArray[np.intp], bounds: NDArray[np.bool
     return bool(bounds[padded[opening]].all() and bounds[padded[closing + 2]].all())
 
 
+def _holds_line_end(chunk: bytes, places: NDArray[np.intp], first: int) -> bool:
+    """Whether a line ends between a quote that opens and the one that closes it, as far as both are in this piece."""
+    if not len(places) and not first:
+        return False
+    codes = np.frombuffer(chunk, np.uint8)
+    ends = np.flatnonzero((codes == _NEWLINE) | (codes == _RETURN))
+    return bool(((np.searchsorted(places, ends) + first) % 2).any())
+
+
 def _check_closely(path: Path, dialect: Dialect) -> None:
     """Quotes within fields that do not begin with one are no quotes; only reading row by row tells."""
     options: dict[str, Any] = dialect.reader_options()
-    begins = 1
+    quoting = dialect.quoting()
     with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream, strict=True, **options)
-        try:
-            for _ in reader:
-                begins = reader.line_num + 1
-        except csv.Error as error:
-            refuse_quotes(begins, never_closes=ends_within_quotes(error))
+        lines = RecordLines(lines_of(iter(lambda: stream.read(_CHUNK_BYTES), "")))
+        reader = csv.reader(lines, strict=True, **options)
+        while (begins := lines.begin_record()) and (cells := next_record(reader, begins)) is not None:
+            quoting.look(lines.record, len(cells), begins)

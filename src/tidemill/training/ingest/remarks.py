@@ -41,11 +41,21 @@ def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, 
 
 
 def _hidden_types(name: str, evidence: Evidence, sample: Batch) -> Iterator[str]:
-    if 0 < evidence.count(Kind.CODE, Kind.BIG_INTEGER) < evidence.count(*NUMBERS):
+    numbers, big = evidence.count(*NUMBERS), evidence.count(Kind.BIG_INTEGER)
+    if numbers and (big or 0 < evidence.count(Kind.CODE) < numbers):
         yield (
             f"Column {name} is read as text because some of its numbers have leading zeros or a plus sign, or do not "
             "fit into 64 bits; --type COLUMN=float reads them as numbers."
         )
+        return
+    if numbers and numbers == evidence.present:
+        yield (
+            f"Column {name} is read as text because no float holds some of its integers exactly, and others of its "
+            "numbers have decimals; --type COLUMN=float rounds them."
+        )
+        return
+    if name in sample.quoted and (numbers or evidence.count(Kind.BOOLEAN)):
+        yield f"Column {name} is read as text because it holds numbers, or true and false, beside texts."
         return
     texts = sample.column(name)
     for pattern, look, advice in _LOOKS:

@@ -1,0 +1,41 @@
+"""First lines that are no row of the table: a word to a spreadsheet, or a comment."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from tidemill.kit.errors import Invalid, Problem
+
+_SEPARATOR = re.compile(r'[ "]*sep=.?[ "]*', re.IGNORECASE)
+_FIRST_LINE = re.compile(r"[^\r\n]+")
+COMMENT_MARK = "#"
+NAMES_WITH_MARK = "The first line, which begins with #, was taken for the names; if it is a comment, remove it."
+
+
+def refuse_separator_line(sample: str) -> None:
+    """Raise Invalid for ``sep=;`` above the table, which tells a spreadsheet the delimiter."""
+    line = _FIRST_LINE.search(sample)
+    if line is not None and _SEPARATOR.fullmatch(line[0]):
+        raise _refused("separator_line", "It tells a spreadsheet the delimiter and is no row: remove it.")
+
+
+def refuse_comment(rows: Sequence[Sequence[str]], names_are_below: bool) -> None:
+    """Raise Invalid where the first of ``rows`` begins like a comment and has not as many fields as most others.
+
+    ``names_are_below``: the second row looks like the names, which means the same.
+    """
+    others = [row for row in rows if not row[0].lstrip().startswith(COMMENT_MARK)]
+    if not others or rows[0] is others[0]:
+        return
+    (width, _), *_ = Counter(map(len, others)).most_common(1)
+    if len(rows[0]) != width:
+        detail = (
+            f"It begins with # and has {len(rows[0])} fields where others have {width}: remove it if it is a comment."
+        )
+        raise _refused("comment_line", detail)
+    if names_are_below:
+        raise _refused("comment_line", "It begins with #, and the next one looks like the names: remove one of them.")
+
+
+def _refused(code: str, detail: str) -> Invalid:
+    return Invalid(code, f"The first line is not one of the table. {detail}", [Problem("row 1", code, detail)])
