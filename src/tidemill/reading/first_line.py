@@ -33,6 +33,8 @@ def refuse_comment(rows: Sequence[Sequence[str]], names_are_below: bool) -> None
             f"It begins with # and has {len(rows[0])} fields where others have {width}: remove it if it is a comment."
         )
         raise _refused("comment_line", detail)
+    if width == 1 and rows[1] is not others[0]:  # no delimiter fits both the comments and the table
+        raise _refused("comment_line", "It begins with #, as the next one does: remove them if they are comments.")
     if names_are_below:
         raise _refused("comment_line", "It begins with #, and the next one looks like the names: remove one of them.")
 

@@ -41,7 +41,7 @@ class Quoting:
     def is_proven_by(self, sample: str, reader_options: Mapping[str, object]) -> bool:
         """Whether the first row of ``sample``, which is a text's beginning, has quotes, or another one needs some."""
         lines = list(io.StringIO(sample, newline=""))
-        reader = csv.reader(iter(lines), **reader_options)  # type: ignore[call-overload]
+        reader = csv.reader(iter(lines), **reader_options)  # type: ignore[arg-type]
         seen = 0
         for row in reader:
             begins, seen = seen, reader.line_num

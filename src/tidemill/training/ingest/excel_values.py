@@ -67,7 +67,7 @@ class CellRules:
 
 def _is_moment(text: str) -> bool:
     try:
-        from_ISO8601(text)
+        from_ISO8601(text)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, OverflowError):
         return False
     return True
