@@ -100,11 +100,11 @@ async def test_a_transaction_that_falls_silent_is_ended_so_that_it_blocks_nobody
     desk: JobDesk, worker_services: WorkerServices
 ) -> None:
     worker = worker_services.settings.worker.model_copy(
-        update={"stalled_after_seconds": 0.5, "max_retries": 0, "heartbeat_seconds": 0.1}
+        update={"stalled_after_seconds": 2.5, "max_retries": 0, "heartbeat_seconds": 0.1}
     )
     settings = worker_services.settings.model_copy(update={"worker": worker})
     services = WorkerServices(settings, worker_services.sessions, worker_services.store, worker_services.mlflow)
-    job_id = await desk.submit(OVERLONG, Payload(value=2))
+    job_id = await desk.submit(OVERLONG, Payload(value=4))
     await run_pending(services, TASKS)
     job = await desk.get(job_id)
     assert job.error is not None
