@@ -15,7 +15,7 @@ from tidemill.kit.ids import uuid7
 from tidemill.kit.limits import MAX_SNAPSHOT_BYTES
 from tidemill.kit.own_files import own_folder
 from tidemill.kit.trees import remove_tree
-from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain
+from tidemill.model_server.quarantine import Quarantine, ensure_folder, is_plain, make_plain, open_plain
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def sync_directory(folder: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """The file holds the old content or the new, whatever happens; durable when this returns."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as out:
+    with make_plain(part) as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
@@ -133,14 +133,16 @@ class StateDirectory:
         return made
 
     def read(self, file: Path, limit_bytes: int = 2 * MAX_SNAPSHOT_BYTES) -> bytes | None:
-        """A small file of this folder; None if it is not there. One that cannot be read is moved aside."""
+        """A small file of this folder; None if it is not there. One that cannot be read goes to the quarantine."""
         if not is_plain(file):
             if file.is_symlink() or file.exists():
                 self.quarantine.take(file, "not_a_file")
             return None
         try:
-            if file.stat().st_size <= limit_bytes:
-                return file.read_bytes()
+            with open_plain(file) as stream:
+                content = stream.read(limit_bytes + 1)
+            if len(content) <= limit_bytes:
+                return content
             self.quarantine.take(file, "too_large")
         except OSError as error:
             self.quarantine.take(file, f"unreadable_{error.errno}")

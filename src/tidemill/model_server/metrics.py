@@ -95,5 +95,5 @@ class ServingMetrics:
             "tidemill_ledger_writable", "1 while the ledger's disk takes rows, else 0.", registry=registry
         )
         self.quarantined_files = Gauge(
-            "tidemill_quarantined_files", "Damaged or foreign files that were moved aside.", registry=registry
+            "tidemill_quarantined_files", "Damaged or foreign files in the quarantine.", registry=registry
         )

@@ -1,15 +1,17 @@
-"""Files of a state directory that are not what they should be: moved aside under a bounded name, never deleted.
+"""Files of a state directory that are not what they should be: moved there under a bounded name, never deleted.
 
 A damaged file must neither end the server nor vanish: what it holds may be all that is left of something. Whoever
 looks after the server is told by a log line, a metric and the doctor, and clears it with `tidemill admin ledger`.
 """
 
+import errno
 import itertools
 import logging
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tidemill.kit.ids import uuid7
 
@@ -51,7 +53,7 @@ class Quarantine:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             path.rename(self.folder / name)
         except OSError as error:
-            log.error("A damaged file cannot be moved aside", extra={**fields, "error_type": type(error).__name__})  # noqa: TRY400 - the kind says it
+            log.error("A damaged file stays in place", extra={**fields, "error_type": type(error).__name__})  # noqa: TRY400 - the kind says it
             self._failed.add(path)
         else:
             log.error("A damaged file was moved to the quarantine", extra=fields)
@@ -111,8 +113,24 @@ def is_plain(path: Path, kind: int = stat.S_IFREG) -> bool:
         return False
 
 
+def open_plain(path: Path) -> IO[bytes]:
+    """To read. Raises OSError for what is no file itself: nothing waits at a pipe, and no link is followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "This is no file.")
+
+
+def make_plain(path: Path) -> IO[bytes]:
+    """To write. What lies there is replaced, never written through. Raises OSError."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
 def ensure_folder(path: Path, quarantine: Quarantine) -> None:
-    """Make a folder; what else has its name is moved aside. A link to a folder is an operator's choice and stays."""
+    """Make a folder; what else has its name goes to the quarantine. A link to one is an operator's choice and stays."""
     if not path.is_dir() and (path.is_symlink() or path.exists()):
         quarantine.take(path, "not_a_folder")
     path.mkdir(parents=True, exist_ok=True)

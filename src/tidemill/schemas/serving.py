@@ -86,7 +86,7 @@ class ServerReport(Reply):
     ledger_set_aside_bytes: _Count = 0
     """Of the ledger's budget: everything that lies aside, files in quarantine included."""
     quarantined_files: _Count = 0
-    """Damaged or foreign files of its state directory that it moved aside."""
+    """Damaged or foreign files of its state directory in its quarantine."""
     sandbox: Literal["full", "partial", "none"] | None = None
     """How far it can confine models that bring code of their own; None from one that does not say."""
 

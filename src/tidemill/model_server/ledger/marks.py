@@ -12,27 +12,36 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.model_server.quarantine import is_plain
+from tidemill.model_server.quarantine import open_plain
 
-_LINE = re.compile(rb"([0-9a-f]{8}) ([0-9]{20}) ([0-9]{20})\n")
+_LINE = re.compile(rb"([0-9a-f]{8}) ([0-9]{20}) ([0-9]{20})(?: ([0-9a-f]{8}))?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The bytes and rows from the segment's begin that were answered."""
+    """The bytes and rows from the segment's begin that were answered.
+
+    checksum: CRC-32 of these bytes; None in marks of earlier releases.
+    """
 
     size_bytes: int
     rows: int
+    checksum: int | None = None
+
+    def is_of(self, content: bytes) -> bool:
+        """Whether ``content`` begins with what was answered, to the last byte; False if that cannot be told."""
+        begin = memoryview(content)[: self.size_bytes]
+        return len(begin) == self.size_bytes and self.checksum is not None and zlib.crc32(begin) == self.checksum
 
 
 class MarkFile:
     """The mark of the open segment."""
 
     def __init__(self, path: Path) -> None:
-        """Make it, durably, for a new segment. Raises OSError."""
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        """Make it, durably, for a new segment. Raises OSError, also for what lies there already."""
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(self._descriptor, _encoded(Mark(0, 0)), 0)
+            os.pwrite(self._descriptor, _encoded(Mark(0, 0, 0)), 0)
             os.fsync(self._descriptor)
         except OSError:
             self.close()
@@ -50,18 +59,16 @@ class MarkFile:
 
 def read_mark(path: Path) -> Mark | None:
     """None if there is none, or it is damaged: then nothing is known."""
-    if not is_plain(path):
-        return None
     try:
-        with path.open("rb") as stream:
-            found = _LINE.fullmatch(stream.read(64))
+        with open_plain(path) as stream:
+            found = _LINE.fullmatch(stream.read(80))
     except OSError:
         return None
-    if found is None or found[1] != b"%08x" % zlib.crc32(found[2] + found[3]):
+    if found is None or found[1] != b"%08x" % zlib.crc32(found[2] + found[3] + (found[4] or b"")):
         return None
-    return Mark(int(found[2]), int(found[3]))
+    return Mark(int(found[2]), int(found[3]), None if found[4] is None else int(found[4], 16))
 
 
 def _encoded(mark: Mark) -> bytes:
-    size, rows = b"%020d" % mark.size_bytes, b"%020d" % mark.rows
-    return b"%08x %s %s\n" % (zlib.crc32(size + rows), size, rows)
+    size, rows, content = b"%020d" % mark.size_bytes, b"%020d" % mark.rows, b"%08x" % (mark.checksum or 0)
+    return b"%08x %s %s %s\n" % (zlib.crc32(size + rows + content), size, rows, content)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tidemill.model_server.quarantine import make_plain
+
 _PROBE_BYTES = 1 << 16
 _EVERY_SECONDS = 1.0
 _LEAST_FREE_BYTES = 1 << 20
@@ -75,7 +77,7 @@ class DiskProbe:
         """Random bytes, which no file system can keep as a hole or compress away."""
         path = self._folder / PROBE_NAME
         try:
-            with path.open("wb") as out:
+            with make_plain(path) as out:
                 out.write(os.urandom(_PROBE_BYTES))
                 out.flush()
                 os.fsync(out.fileno())

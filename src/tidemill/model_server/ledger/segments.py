@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tidemill.model_server.disk import Preparation, sync_directory
@@ -57,6 +57,7 @@ class SegmentFolder:
         self.prepared.ensure()
         if os.path.lexists(self.path(number)):
             raise FileExistsError(self.path(number).name)
+        self._clear_mark(number)
         try:
             mark = MarkFile(self._mark_path(number))
             try:
@@ -70,6 +71,14 @@ class SegmentFolder:
             with contextlib.suppress(OSError):
                 self.delete(number)
             raise
+
+    def _clear_mark(self, number: int) -> None:
+        """What a mark of that number tells of a segment that vanished is kept before it is written over."""
+        path = self._mark_path(number)
+        if is_plain(path):
+            self._count_missing(path)
+        elif os.path.lexists(path):
+            self.quarantine.take(path, "not_a_file")
 
     def _opened(self, number: int) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -111,13 +120,13 @@ class SegmentFolder:
         paths = map(self.path, self.numbers() if numbers is None else numbers)
         return sum(status.st_size for path in paths if (status := _status(path)))
 
-    def count_missing(self, open_number: int | None = None) -> None:
+    def count_missing(self, spared: Collection[int] = ()) -> None:
         """Count answered rows of segments that have vanished: a mark without its segment; none is made meanwhile.
 
-        Those of the open one can still be saved by whoever has it open.
+        Those of ``spared`` are still being saved by whoever had them open.
         """
         for path in self._named(_MARK_SUFFIX):
-            if int(path.stem) != open_number and not os.path.lexists(path.with_suffix(_SUFFIX)):
+            if int(path.stem) not in spared and not os.path.lexists(path.with_suffix(_SUFFIX)):
                 self._count_missing(path)
 
     def oldest_written_at(self) -> float | None:
@@ -154,16 +163,15 @@ class SegmentFolder:
         mark_path.unlink(missing_ok=True)
 
     def _renamed(self, mark: Mark) -> Path | None:
-        """A segment without a mark that is just as long as ``mark`` says: the one that it was beside."""
+        """A segment without a mark that holds just what ``mark`` says: the one that it was beside."""
         for path in map(self.path, self.numbers()):
             status = _status(path)
-            if (
-                status is not None
-                and status.st_size == mark.size_bytes
-                and not os.path.lexists(path.with_suffix(_MARK_SUFFIX))
-                and read_plain(path).count(b"\n") == mark.rows
-            ):
-                return path
+            if status is None or status.st_size != mark.size_bytes or os.path.lexists(path.with_suffix(_MARK_SUFFIX)):
+                continue
+            with contextlib.suppress(OSError):  # one that cannot be read is told of when it is shipped
+                content = read_plain(path)
+                if mark.is_of(content) or (mark.checksum is None and content.count(b"\n") == mark.rows):
+                    return path
         return None
 
 

@@ -6,6 +6,7 @@ whoever has shipped one deletes no other. ``lost-<segment>-<digest>.json`` count
 it counts within the ledger's budget, so it is bounded: a full budget refuses predictions.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -23,7 +24,7 @@ from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.kit.ids import uuid7
 from tidemill.model_server.disk import sync_directory
 from tidemill.model_server.ledger.lines import payload_of
-from tidemill.model_server.quarantine import LEAST_BYTES, Quarantine, is_plain
+from tidemill.model_server.quarantine import LEAST_BYTES, Quarantine, is_plain, make_plain, open_plain
 
 _LONGEST_RECORD_BYTES = 1 << 16
 _LATEST_SECONDS = 2.0**37
@@ -200,7 +201,7 @@ class SetAside:
         if key not in self._rows:
             if len(self._rows) > _MOST_COUNTED:
                 self._rows.clear()
-            with _opened(path) as stream:
+            with open_plain(path) as stream:
                 self._rows[key] = _lines_in(stream)
         return self._rows[key]
 
@@ -211,12 +212,11 @@ class SetAside:
             return []
 
     def _write(self, name: str, content: bytes) -> None:
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            self.folder.mkdir(mode=0o700)
+            sync_directory(self.folder.parent)
         part = self.folder / f"{name}.part"
-        part.unlink(missing_ok=True)
-        # Never through a link: an operator may be root, and the folder is another user's.
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
+        with make_plain(part) as out:  # never through a link: an operator may be root, and the folder another user's
             out.write(content)
             if os.geteuid() == 0:  # an operator's command, on the folder of a server that runs as another user
                 owner = self.folder.stat()
@@ -242,17 +242,19 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def tidy(folder: Path, quarantine: Quarantine) -> None:
-    """At a start: drop what a crash left half written, and move aside what is not ours."""
+    """At a start: drop what a crash left half written, and move what is not ours to the quarantine."""
     for path in folder.iterdir():
         if path.suffix == ".part" and is_plain(path):
             path.unlink(missing_ok=True)
+        elif _is_record(path) and is_plain(path) and not os.path.lexists(path.with_suffix(_SUFFIXES[Kind.ROWS])):
+            path.unlink(missing_ok=True)  # written before its rows, or left when they went
         elif not is_plain(path) or not (kind_of(path) or _is_record(path)):
             quarantine.take(path, "stray_among_set_aside_rows")
 
 
 def read_plain(path: Path) -> bytes:
     """Raises OSError for a link in its place, and for a file larger than any of ours."""
-    with _opened(path) as stream:
+    with open_plain(path) as stream:
         _require_readable(os.fstat(stream.fileno()))
         return stream.read()
 
@@ -264,10 +266,6 @@ def _is_record(path: Path) -> bool:
 def _require_readable(status: os.stat_result) -> None:
     if status.st_size > LARGEST_FILE_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
 
 def _lines_in(stream: IO[bytes]) -> int:

@@ -133,7 +133,7 @@ class Shipper:
             self._look_at_torn(found, len(content), mark, aside)
         for part in _parts(found.payloads):
             await self._ship_rows(part, aside)
-        lost = 0 if mark is None else mark.rows - _different_lines(content[: mark.size_bytes])
+        lost = 0 if mark is None or mark.is_of(content) else mark.rows - _different_lines(content[: mark.size_bytes])
         if lost > 0:
             log.error("Answered rows are missing from a segment", extra={"child": str(number), "rows": lost})
             await asyncio.to_thread(self._folder.count_lost, number, lost, "segment_damaged")
@@ -161,11 +161,11 @@ class Shipper:
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def _content_of(self, path: Path, size_bytes: int) -> bytes | None:
-        """None for a file that is larger than any of ours, which was moved aside. Raises OSError."""
+        """None for a file that is larger than any of ours, which is in the quarantine now. Raises OSError."""
         if size_bytes > LARGEST_FILE_BYTES:
             await asyncio.to_thread(self._folder.quarantine.take, path, "too_large")
             if os.path.lexists(path):
-                raise OSError(errno.EFBIG, "The file is too large to be shipped, and cannot be moved aside.")
+                raise OSError(errno.EFBIG, "The file is too large to be shipped, and stays where it is.")
             return None
         return await asyncio.to_thread(read_plain, path)
 
@@ -211,7 +211,7 @@ def _goes_on(path: Path, failures: list[OSError]) -> Iterator[None]:
 
 
 def _different_lines(content: bytes) -> int:
-    """Whole ones. No row is written twice, so one that is there twice stands in the place of another."""
+    """Whole ones. Hardly a row is written twice, so one that is there twice stands in the place of another."""
     return len(set(content.split(b"\n")[:-1]))
 
 

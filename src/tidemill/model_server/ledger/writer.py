@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import threading
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -65,10 +66,13 @@ class LedgerWriter:
         self._number = max(folder.numbers(), default=0)
         self._descriptor: int | None = None
         self._mark: MarkFile | None = None
-        self._size = self._rows = 0
+        self._size = self._rows = self._checksum = 0
         self._closed_bytes = folder.size_bytes()
         self._aside_bytes = _aside_bytes(folder)
         self._unplaced = b""
+        self._vanished: dict[int, int] = {}
+        """Segments that those rows are from, and how many of theirs are lost: until the former are written anew and the
+        latter counted, a mark is all that tells of them."""
         self._probe = DiskProbe(folder.folder, folder.prepared.ensure)
         if folder.prepared.failure is not None:
             self._probe.failed(0)
@@ -94,8 +98,13 @@ class LedgerWriter:
     def count_aside(self) -> None:
         """Count again what is set aside or gone; whoever puts something there, or may have cleared it, calls this."""
         with self._lock:
-            self._folder.count_missing(self._number if self._descriptor is not None else None)
+            self._folder.count_missing(self._ours)
         self._aside_bytes = _aside_bytes(self._folder)
+
+    @property
+    def _ours(self) -> frozenset[int]:
+        """Segments that nobody else looks at yet: the open one, and those that vanished while they were open."""
+        return frozenset(self._vanished.keys() | ({self._number} if self._descriptor is not None else set()))
 
     def is_writable(self) -> bool:
         """Whether the disk takes rows; after a write that failed it is tried again. Blocks for a moment."""
@@ -108,8 +117,8 @@ class LedgerWriter:
     def closed_segments(self) -> list[int]:
         """Numbers of the segments that are complete, oldest first. Their sizes are counted again, as they are now."""
         with self._lock:
-            open_number = self._number if self._descriptor is not None else None
-            numbers = [number for number in self._folder.numbers() if number != open_number]
+            ours = self._ours
+            numbers = [number for number in self._folder.numbers() if number not in ours]
             self._closed_bytes = self._folder.size_bytes(numbers)
             return numbers
 
@@ -200,8 +209,9 @@ class LedgerWriter:
             raise OSError(errno.ESTALE, "The open segment is gone.")  # what is written there is never shipped
         self._size += len(content)
         self._rows += content.count(b"\n")
+        self._checksum = zlib.crc32(content, self._checksum)
         assert self._mark is not None
-        self._mark.write(Mark(self._size, self._rows))
+        self._mark.write(Mark(self._size, self._rows, self._checksum))
 
     def _fail(self, error: OSError, size_bytes: int) -> None:
         log.error("The ledger cannot be written", extra={"error_type": type(error).__name__, "reason": error.errno})
@@ -221,35 +231,55 @@ class LedgerWriter:
             found = _read(self._descriptor, self._size)
         except OSError as error:
             log.error("A segment that vanished cannot be read", extra={"reason": error.errno, "rows": self._rows})  # noqa: TRY400 - the number says it
-            return
-        log.error("The open segment vanished; its rows are written anew", extra={"rows": self._rows})
+            found = b""
+        is_whole = len(found) == self._size and zlib.crc32(found) == self._checksum
+        lost = 0 if is_whole else max(0, self._rows - found.count(b"\n"))
+        log.error("The open segment vanished; its rows are written anew", extra={"rows": self._rows - lost})
         self._unplaced += found
-        self._folder.forget_mark(self._number)
+        with self._lock:
+            self._vanished[self._number] = lost
 
     def _place(self) -> None:
         """Write what was saved from a segment that vanished; what cannot be written is tried again at every turn."""
-        if not self._unplaced:
-            return
-        content, self._unplaced = self._unplaced, b""
-        try:
-            self._write(content)
-        except OSError as error:
-            self._fail(error, len(content))
-            self._unplaced = content + self._unplaced
-        else:
+        if self._unplaced:
+            content, self._unplaced = self._unplaced, b""
+            try:
+                self._write(content)
+            except OSError as error:
+                self._fail(error, len(content))
+                self._unplaced = content + self._unplaced
+                return
             self._close_segment()
+        if not self._unplaced:
+            self._settle_vanished()
+
+    def _settle_vanished(self) -> None:
+        """What could be saved is written; what could not is counted before the mark goes that tells of it."""
+        for number, lost in list(self._vanished.items()):
+            try:
+                if lost:
+                    log.error("Answered rows are missing from a segment", extra={"child": str(number), "rows": lost})
+                    self._folder.count_lost(number, lost, "segment_missing")
+                self._folder.forget_mark(number)
+            except OSError:
+                continue  # at the next turn
+            with self._lock:
+                del self._vanished[number]
 
     def _open_segment(self) -> None:
         with self._lock:
             self._number = self._folder.number_after(self._number)
-            self._size = self._rows = 0
+            self._size = self._rows = self._checksum = 0
             self._descriptor, self._mark = self._folder.create(self._number)
 
     def _abandon(self) -> None:
         """After a failed write nothing is known about the file's end: cut it and go on in a new segment."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._size)
+                if (
+                    os.fstat(self._descriptor).st_size > self._size
+                ):  # to make it longer would put zeros in place of rows
+                    os.ftruncate(self._descriptor, self._size)
                 os.fsync(self._descriptor)
         self._close_segment()
 
@@ -270,12 +300,12 @@ def _aside_bytes(folder: SegmentFolder) -> int:
 
 
 def _read(descriptor: int, size_bytes: int) -> bytes:
-    """From the begin of an open segment. Raises OSError if it is shorter."""
+    """From the begin of an open segment; less if it was cut."""
     parts, at = [], 0
     while at < size_bytes:
         part = os.pread(descriptor, min(size_bytes - at, _READ_BYTES), at)
         if not part:
-            raise OSError(errno.EIO, "The open segment was cut.")
+            break
         parts.append(part)
         at += len(part)
     return b"".join(parts)

@@ -73,7 +73,7 @@ class BundleCache:
         return bundle
 
     def _is_whole(self, bundle: Path, sha256: str, size_bytes: int) -> bool:
-        """Whether the bundle is here as it was fetched; what else has its name is moved aside, to be fetched anew."""
+        """Whether the bundle is here as it was fetched; what else has its name goes to the quarantine."""
         if not bundle.is_symlink() and not bundle.exists():
             return False
         try:
