@@ -1,7 +1,8 @@
 """Metrics as functions of row weights, so that thousands of bootstrap resamples are a few matrix products.
 
 Names, definitions and values (for equal weights) are scikit-learn's. ``roc_auc`` of several classes is the unweighted
-mean of one-versus-rest.
+mean of one-versus-rest. A mean over classes is undefined where the weights leave out one of those among the truths:
+over fewer classes it would be another quantity.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,9 @@ Statistic = Callable[[Floats], Floats]
 _NEEDS_PROBABILITIES = frozenset({"roc_auc", "average_precision", "log_loss", "brier"})
 
 
+_OVER_CLASSES = frozenset({"roc_auc", "balanced_accuracy", "f1_macro"})
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What a model said about n rows.
@@ -31,6 +35,14 @@ class Scores:
 
 def is_scorable(metric: str, scores: Scores) -> bool:
     return metric not in _NEEDS_PROBABILITIES or scores.probabilities is not None
+
+
+def is_comparable(metric: str, truth: Floats, class_count: int) -> bool:
+    """Whether the metric on rows with these truths is the same quantity as on others.
+
+    A mean over classes is only where each of the model's ``class_count`` classes is among the truths.
+    """
+    return metric not in _OVER_CLASSES or len(np.unique(truth)) == class_count
 
 
 def statistic(metric: str, truth: Floats, scores: Scores) -> Statistic:
@@ -125,8 +137,7 @@ def _balanced_accuracy(truth: Floats, prediction: Floats) -> Statistic:
 
     def balanced(weights: Floats) -> Floats:
         present = weights @ hot.astype(np.float64)
-        recall = np.divide(weights @ hits.astype(np.float64), present, out=np.zeros_like(present), where=present > 0)
-        return np.asarray(recall.sum(axis=1) / (present > 0).sum(axis=1))
+        return np.asarray(_ratio(weights @ hits.astype(np.float64), present).mean(axis=1))
 
     return balanced
 
@@ -138,7 +149,13 @@ def _f1(truth: Floats, prediction: Floats) -> Statistic:
 
 def _f1_macro(truth: Floats, prediction: Floats) -> Statistic:
     per_class = _f1_of(truth, prediction, np.unique(np.r_[truth, prediction]))
-    return lambda weights: per_class(weights).mean(axis=1)
+    hot = (truth[:, None] == np.unique(truth)).astype(np.float64)
+
+    def mean(weights: Floats) -> Floats:
+        has_all = (weights @ hot > 0).all(axis=1)
+        return np.where(has_all, per_class(weights).mean(axis=1), np.nan)
+
+    return mean
 
 
 def _f1_of(truth: Floats, prediction: Floats, classes: Floats) -> Statistic:

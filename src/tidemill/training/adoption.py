@@ -14,7 +14,7 @@ from tidemill.adapters.data_models import DataModel, find_data_model
 from tidemill.adapters.mlmodel import read_card
 from tidemill.adapters.model_loading import PYFUNC, LoadedModel, load_model
 from tidemill.evaluation.resampling import Bootstrap, interval
-from tidemill.evaluation.statistics import Floats, Scores, is_scorable
+from tidemill.evaluation.statistics import Floats, Scores, is_comparable, is_scorable
 from tidemill.kit.errors import Invalid
 from tidemill.kit.metrics import METRICS
 from tidemill.kit.near_names import check_column
@@ -85,12 +85,14 @@ def _measure(model: LoadedModel, signature: Record, evaluation: Record, output: 
     scores = as_scores(outputs, truth.task, truth.classes)
     holdout = Holdout(truth.task, truth.classes, truth.row, truth.values, scores, _naive(truth))
     write_holdout(output / "holdout.parquet", holdout)
+    metrics = _metrics(holdout)
+    scorable = [name for name in METRICS[truth.task] if is_scorable(name, scores)]
     return {
         "task": truth.task,
         "target": evaluation["target"],
         "classes": _json_labels(truth.classes) if truth.classes else None,
-        "metrics": _metrics(holdout),
-        "metric": next(name for name in METRICS[truth.task] if is_scorable(name, scores)),
+        "metrics": metrics,
+        "metric": next(iter([*metrics, *scorable])),
         "holdout": str(output / "holdout.parquet"),
     }
 
@@ -147,7 +149,7 @@ def _naive(truth: _Truth) -> Scores:
 def _metrics(holdout: Holdout) -> Record:
     found = {}
     for name in METRICS[holdout.task]:
-        if is_scorable(name, holdout.scores):
+        if is_scorable(name, holdout.scores) and is_comparable(name, holdout.truth, len(holdout.classes)):
             try:
                 value, low, high = interval(name, holdout.truth, holdout.scores, Bootstrap(seed=_SEED))
             except Invalid:  # undefined on these rows; the others still say something

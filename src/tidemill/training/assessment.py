@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from tidemill.evaluation.intervals import intervals
 from tidemill.evaluation.resampling import Bootstrap, enough_groups
-from tidemill.evaluation.statistics import Floats, Scores, metric_value, statistic
+from tidemill.evaluation.statistics import Floats, Scores, is_comparable, metric_value, statistic
 from tidemill.kit.metrics import METRICS, higher_is_better
 from tidemill.training.candidates import Setting
 from tidemill.training.columns import Features
@@ -36,8 +36,12 @@ Data = dict[str, Any]
 def holdout_metrics(
     target: Target, truth: Floats, scores: Scores, seed: int, groups: npt.NDArray[np.int64] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Every metric of the task with its 95% interval, by name. Rows of the same of ``groups`` are drawn together."""
-    measures = {metric: statistic(metric, truth, scores) for metric in METRICS[target.task]}
+    """Every metric of the task with its 95% interval, by name. Rows of the same of ``groups`` are drawn together.
+
+    One that live rows could not be compared with is left out, as are those without an interval.
+    """
+    names = [metric for metric in METRICS[target.task] if is_comparable(metric, truth, len(target.classes))]
+    measures = {metric: statistic(metric, truth, scores) for metric in names}
     found = intervals(measures, len(truth), Bootstrap(RESAMPLES, seed=seed, groups=enough_groups(groups)))
     return {name: asdict(estimate) for name, (_, estimate) in found.items() if estimate is not None}
 

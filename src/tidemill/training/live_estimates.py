@@ -39,7 +39,8 @@ def _measured(
     chosen = {
         name: _statistic(name, usable, scores)
         for name in names
-        if statistics.is_scorable(name, scores) and _has_the_classes(name, usable, model)
+        if statistics.is_scorable(name, scores)
+        and statistics.is_comparable(name, usable.truth, len(model.classes or ()))
     }
     return intervals(chosen, len(usable), bootstrap)
 
@@ -63,8 +64,3 @@ def _scores(rows: Columns, model: ServedModel) -> Scores:
 
 def _statistic(name: str, rows: Columns, scores: Scores) -> Statistic:
     return statistics.statistic(name, rows.truth, scores)
-
-
-def _has_the_classes(name: str, rows: Columns, model: ServedModel) -> bool:
-    """Ranking metrics of several classes need each class at least once among the truths."""
-    return name != "roc_auc" or len(np.unique(rows.truth)) == len(model.classes or ())

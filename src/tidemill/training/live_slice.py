@@ -104,6 +104,8 @@ def _live(rows: Columns, model: ServedModel, seed: int, notes: list[str]) -> dic
     sample = _sampled(labelled, _MAX_ROWS_MEASURED, seed)
     if model.task != "regression" and len(np.unique(sample.truth)) < 2:
         notes.append("All labelled rows are of one class; metrics that need two cannot be measured.")
+    elif model.task != "regression" and len(np.unique(sample.truth)) < len(model.classes or ()):
+        notes.append("Some classes have no labelled row; metrics that are means over all classes are left out.")
     return estimate(sample, model, seed, _RESAMPLES)
 
 

@@ -70,9 +70,7 @@ async def test_a_server_that_is_killed_with_rows_of_a_vanished_segment_leaves_th
 
 
 @pytest.mark.parametrize("is_mark_gone", [False, True])
-async def test_rows_cut_from_a_vanished_segment_are_counted_once(
-    tmp_path: Path, is_mark_gone: bool
-) -> None:
+async def test_rows_cut_from_a_vanished_segment_are_counted_once(tmp_path: Path, is_mark_gone: bool) -> None:
     folder = SegmentFolder(tmp_path / "ledger")
     writer = LedgerWriter(folder, _LIMITS)
     await writer.append(line(1) + line(2))

@@ -48,6 +48,27 @@ def test_one_row_without_probabilities_leaves_only_metrics_of_labels(tmp_path: P
     assert any("no probabilities" in note for note in found.notes)
 
 
+def test_a_mean_over_classes_gets_no_verdict_where_a_class_has_no_labelled_row(tmp_path: Path) -> None:
+    holdout = {
+        name: {"value": 0.6, "low": 0.58, "high": 0.62} for name in ("accuracy", "balanced_accuracy", "f1_macro")
+    }
+    model = ServedModel(
+        name="m", number=1, task="multiclass", metric="f1_macro", classes=["a", "b", "rare"], holdout=holdout
+    )
+    lines: list[dict[str, object]] = [
+        {"output": {"prediction": truth}, "truth": truth} for truth in ("a", "b") for _ in range(100)
+    ]
+    found = measure_slice(_columns(tmp_path, model, lines), model, seed=0)
+    assert {metric.name for metric in found.metrics} == {"accuracy"}
+    assert found.metric == "accuracy"
+    assert any("means over all classes" in note for note in found.notes)
+    lines.append({"output": {"prediction": "a"}, "truth": "rare"})
+    with_rare = measure_slice(_columns(tmp_path, model, lines), model, seed=0)
+    verdicts = {metric.name: (metric.live.low, metric.verdict) for metric in with_rare.metrics}
+    # One row of a class is missing from every third resample: there is a value, and no interval to judge it by.
+    assert verdicts["f1_macro"] == verdicts["balanced_accuracy"] == (None, "not_enough_labels")
+
+
 def test_few_labels_give_no_verdict_but_say_how_many_are_needed(tmp_path: Path) -> None:
     model = BINARY.model_copy(update={"holdout": {"accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}}})
     lines = [{"output": _output(p), "truth": p > 0.4} for p in np.linspace(0, 1, 20).tolist()]

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tidemill.evaluation.resampling import Bootstrap, paired_difference
-from tidemill.evaluation.statistics import Scores, statistic
+from tidemill.evaluation.statistics import Scores, is_comparable, statistic
 from tidemill.kit.errors import Invalid
 from tidemill.kit.metrics import METRICS
 
@@ -50,6 +50,16 @@ def test_statistics_are_those_of_scikit_learn_for_any_weights(task: str, metric:
     weights = np.stack([np.ones(ROWS), RNG.integers(0, 4, ROWS).astype(float)])
     got = statistic(metric, truth, scores)(weights)
     assert got == pytest.approx([expected(metric, truth, scores, row) for row in weights], rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "balanced_accuracy", "f1_macro"])
+def test_a_mean_over_classes_is_undefined_on_a_resample_that_lacks_one(metric: str) -> None:
+    truth, scores = classification(4)
+    weights = np.stack([np.ones(ROWS), (truth != 2).astype(float)])
+    whole, lacking = statistic(metric, truth, scores)(weights)
+    assert (np.isfinite(whole), np.isnan(lacking)) == (True, True)
+    assert [is_comparable(metric, truth[truth != 2], 4), is_comparable(metric, truth, 4)] == [False, True]
+    assert is_comparable("accuracy", truth[truth != 2], 4)
 
 
 def test_a_model_against_itself_differs_by_exactly_nothing() -> None:
