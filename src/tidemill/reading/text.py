@@ -253,14 +253,24 @@ def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> It
     """
     decoder = codecs.getincrementaldecoder(encoding)()
     lines, begun = _LineCount(), False
+    mark = _mark_in(encoding)
     for chunk in itertools.chain(chunks, [b""]):
         text = _decoded(decoder, chunk, lines, encoding, guessed)
         if text and not begun:
-            text, begun = text.removeprefix(_BYTE_ORDER_MARK), True
+            text, begun = text.removeprefix(_BYTE_ORDER_MARK).removeprefix(mark), True
         _refuse_nul(text, lines)
         lines.pass_over(text)
         if text:
             yield text
+
+
+def _mark_in(encoding: str) -> str:
+    """The mark of UTF-8 as a text of an encoding of single bytes, before which some programs write it all the same."""
+    try:
+        mark = codecs.BOM_UTF8.decode(encoding)
+    except UnicodeError:
+        return ""
+    return mark if len(mark) == len(codecs.BOM_UTF8) else ""
 
 
 class _LineCount:

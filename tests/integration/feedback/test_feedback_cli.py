@@ -49,7 +49,7 @@ async def test_faults_end_with_one_clear_sentence(
         ("absent.csv", "adult-income", 4, "no file"),
         ("image.png", "adult-income", 1, "end in one of"),
         ("fake.parquet", "adult-income", 1, "not a Parquet file"),
-        ("other.csv", "bikes", 1, "row 2, column income"),
+        ("other.csv", "bikes", 1, "row 2, column id"),
         ("other.csv", "adult-incme", 4, "no such deployment"),
     ):
         found, out, err = await run_cli("feedback", "push", deployment, file, *COLUMNS)

@@ -40,6 +40,18 @@ def test_every_offending_column_is_named_even_when_one_has_thousands(ingest: Ing
     assert "50001 values in 2 columns" in error.detail
 
 
+def test_a_type_declared_otherwise_than_the_contract_has_it_is_refused(ingest: Ingest) -> None:
+    error = ingest.refused(
+        "a,b\n1,2\n", contract=contract(a="string", b="integer"), types={"a": "float", "b": "integer"}
+    )
+    assert (error.code, [problem.pointer for problem in error.problems]) == ("contract_broken", ["column a"])
+
+
+def test_a_column_that_a_contract_keeps_as_text_is_told_what_it_seems_to_be(ingest: Ingest) -> None:
+    result = ingest('a;b\n"1,5";x\n"2,5";y\n', contract=contract(a="string", b="string"), decimal=",")
+    assert "new contract" in result["warnings"][0]
+
+
 def test_missing_values_need_a_nullable_column(ingest: Ingest) -> None:
     assert ingest("a,b\n1,\n2,x\n", contract(a="integer", b="string?"))["row_count"] == 2
     assert ingest.places("a,b\n1,\n2,x\n", contract=contract(a="integer", b="string")) == ["row 2, column b"]

@@ -1,5 +1,7 @@
 """Delimited text of every habit is cut into the fields that were meant, or refused; never nearly so."""
 
+import codecs
+
 import pytest
 import zstandard
 
@@ -75,6 +77,11 @@ def test_a_late_euro_sign_is_no_control_character(ingest: Ingest) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
 def test_a_byte_order_mark_is_no_part_of_the_first_name(ingest: Ingest, encoding: str) -> None:
     assert list(types_of(ingest("\ufeffid,b\n1,2\n".encode(encoding), encoding=encoding))) == ["id", "b"]
+
+
+def test_a_mark_of_utf_8_before_another_encoding_is_no_part_of_the_first_name(ingest: Ingest) -> None:
+    content = codecs.BOM_UTF8 + "Größe;b\n1;2\n".encode("cp1252")
+    assert list(types_of(ingest(content, encoding="cp1252"))) == ["Größe", "b"]
 
 
 @pytest.mark.parametrize("codec", ["base64", "zip", "rot13", "idna", "unicode_escape"])

@@ -215,6 +215,8 @@ def test_texts_that_would_be_missing_numbers_are_texts(ingest: Ingest) -> None:
         (["1", "12345678901234567890"], "64 bits"),
         ([*map(str, range(50)), str(2**53 + 1), "1.5"], "no float holds"),
         (["true"] * 40 + ["maybe"], "true and false"),
+        (['"1.015,37"', '"12,5"', "7"], "thousands separators"),
+        (["44.1%", "5 %"], "percentages"),
     ],
 )
 def test_text_that_seems_to_be_more_is_told_with_what_to_do(ingest: Ingest, values: list[str], word: str) -> None:

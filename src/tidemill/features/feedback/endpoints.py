@@ -44,7 +44,14 @@ async def create(
     still be on its way.
     """
     rows = [
-        ToldTruth(f"/items/{index}/truth", item.prediction_id, item.truth, item.observed_at)
+        ToldTruth(
+            f"/items/{index}/truth",
+            item.prediction_id,
+            item.truth,
+            item.observed_at,
+            id_place=f"/items/{index}/prediction_id",
+            moment_place=f"/items/{index}/observed_at",
+        )
         for index, item in enumerate(body.items)
     ]
     counts = await service.record(

@@ -106,17 +106,19 @@ class CsvRows:
 
 def _row(place: str, query: FeedbackFileQuery, cells: tuple[object, object, object], text: str | None) -> FileRow:
     prediction_id, truth, observed_at = cells
+    id_place, truth_place = f"{place}, column {query.id_column}", f"{place}, column {query.truth_column}"
+    moment_place = f"{place}, column {query.observed_at_column}"
     if not isinstance(prediction_id, str) or not ids.is_id(prediction_id, ids.PREDICTION):
-        return Problem(f"{place}, column {query.id_column}", "prediction_id_invalid", "This is no id of a prediction.")
+        return Problem(id_place, "prediction_id_invalid", "This is no id of a prediction.")
     if not is_truth(truth):
-        return Problem(f"{place}, column {query.truth_column}", "truth_invalid", "This cannot be a truth.")
+        return Problem(truth_place, "truth_invalid", "This cannot be a truth.")
     moment = None
     if observed_at is not None:
         moment = _moment(observed_at)
         if moment is None:
-            column = f"{place}, column {query.observed_at_column}"
-            return Problem(column, "time_invalid", "A time is written as in 2026-01-31T12:00:00Z, with its zone.")
-    return ToldTruth(f"{place}, column {query.truth_column}", prediction_id, truth, moment, text)  # type: ignore[arg-type]
+            detail = "A time is written as in 2026-01-31T12:00:00Z, with its zone."
+            return Problem(moment_place, "time_invalid", detail)
+    return ToldTruth(truth_place, prediction_id, truth, moment, text, id_place, moment_place)  # type: ignore[arg-type]
 
 
 def _moment(text: object) -> datetime | None:

@@ -10,13 +10,18 @@ from tidemill.kit.labels import Label, is_finite_number, label_key, label_of_tex
 
 @dataclass(frozen=True, slots=True)
 class ToldTruth:
-    """One truth and the place in the request that holds it. ``text`` is set if it came from a file without types."""
+    """One truth and the place in the request that holds it. ``text`` is set if it came from a file without types.
+
+    id_place, moment_place: where the id and ``observed_at`` stand.
+    """
 
     place: str
     prediction_id: str
     truth: Label
     observed_at: datetime | None = None
     text: str | None = None
+    id_place: str = ""
+    moment_place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

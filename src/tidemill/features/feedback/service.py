@@ -93,9 +93,11 @@ def _fitted(rows: Sequence[ToldTruth], targets: Mapping[str, Target | None], now
 
 def _checked(row: ToldTruth, target: Target | None, now: datetime) -> ToldTruth | Problem:
     if target is None:
-        return Problem(row.place, "deployment_other", "Another deployment made this prediction.")
+        return Problem(row.id_place or row.place, "deployment_other", "Another deployment made this prediction.")
     if row.observed_at is not None and row.observed_at > now + _CLOCK_TOLERANCE:
-        return Problem(row.place, "observed_in_future", "The moment of observation lies in the future.")
+        return Problem(
+            row.moment_place or row.place, "observed_in_future", "The moment of observation lies in the future."
+        )
     return fit_to_target(row, target)
 
 

@@ -12,6 +12,7 @@ from tidemill.training.ingest.passes import PassResult, PassRunner, Plans
 from tidemill.training.ingest.planning import (
     check_contract_names,
     check_declared_names,
+    check_declared_types,
     contract_plans,
     declared_plans,
     guess,
@@ -73,6 +74,7 @@ def _first_plans(runner: PassRunner, sample: Batch, contract: TableSchema | None
     source, options = runner.source, runner.options
     declared = declared_plans(options)
     bound = contract_plans(contract, declared)
+    check_declared_types(declared, bound, findings)
     reading = TextReading.of(options)
     types = source_types(source, sample)
     plans: Plans = {}

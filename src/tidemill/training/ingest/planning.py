@@ -62,6 +62,14 @@ def check_contract_names(contract: TableSchema | None, names: Sequence[str], fin
             findings.add_column(name, "column_unexpected", "The file has this column; the contract has not.", True)
 
 
+def check_declared_types(declared: Plans, bound: Plans, findings: Findings) -> None:
+    """What a caller declares otherwise than the contract has it would do nothing."""
+    for name, plan in declared.items():
+        if name in bound and bound[name].type != plan.type:
+            detail = f"The column is declared as {plan.type}; the contract has it as {bound[name].type}."
+            findings.add_column(name, "type_mismatch", detail, True)
+
+
 def guess(name: str, sample: Batch, reading: TextReading) -> Plan:
     """The type that the first rows suggest; proven or contradicted by the others."""
     evidence = Evidence()
