@@ -19,7 +19,7 @@ class Quoting:
     """
 
     def __init__(self, quote: str | None, delimiter: str, width: int, is_proven: bool = False) -> None:
-        self._quote = quote or ""
+        self.quote = quote or ""
         self._delimiter = delimiter
         self._width = width
         # A text of one column has no fields that could tell, and nobody repeats a column of its own.
@@ -30,7 +30,7 @@ class Quoting:
 
         Raises Invalid if its lines are whole rows without their quotes, and nothing before has proven any quotes.
         """
-        if self.is_proven or field_count != self._width or not any(self._quote in line for line in lines):
+        if self.is_proven or field_count != self._width or not any(self.quote in line for line in lines):
             return
         filled = [line for line in lines if line.strip()]
         if any(line.count(self._delimiter) + 1 != self._width for line in filled):
@@ -54,7 +54,7 @@ class Quoting:
         return self.is_proven
 
     def _opens(self, line: str) -> bool:
-        return line.startswith(self._quote) or self._delimiter + self._quote in line
+        return line.startswith(self.quote) or self._delimiter + self.quote in line
 
 
 def _ambiguous(begins: int, further: int, width: int) -> Invalid:

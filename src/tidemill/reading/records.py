@@ -54,7 +54,8 @@ class DelimitedText:
             if header_left:
                 header_left = False
                 continue
-            quoting.look(lines.record, len(cells), begins)
+            if not quoting.is_proven and (len(lines.record) > 1 or quoting.quote in lines.record[0]):
+                quoting.look(lines.record, len(cells), begins)
             yield Record(begins, self._with_missing(cells or [""], lines.record))
 
     def ragged(self, record: Record) -> Problem | None:
