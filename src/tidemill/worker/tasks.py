@@ -3,7 +3,6 @@
 from typing import Any
 
 from tidemill.features.datasets import tasks as datasets
-from tidemill.features.experiments import closing as trainings
 from tidemill.features.experiments.tasks import TASK as TRAIN
 from tidemill.features.monitoring.tasks import REPORT
 from tidemill.features.predictions import tasks as predictions
@@ -15,7 +14,6 @@ from tidemill.jobs.schedules import Schedule
 TASKS: tuple[TaskDefinition[Any], ...] = (
     *datasets.TASKS,
     TRAIN,
-    trainings.CLOSE,
     REPORT,
     predictions.PARTITIONS,
     *registry.TASKS,
@@ -25,6 +23,5 @@ SCHEDULES: tuple[Schedule, ...] = (
     datasets.HOURLY,
     predictions.HOURLY,
     registry.HOURLY,
-    trainings.HOURLY,
     retention.DAILY,
 )  # fmt: skip

@@ -1,7 +1,5 @@
 """SQL of experiments."""
 
-from datetime import datetime
-
 from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +8,6 @@ from sqlalchemy.orm import load_only
 from tidemill.db.pages import Cut, cut_rows
 from tidemill.db.tables.experiments import Experiment, Run, RunMetric
 from tidemill.db.tables.jobs import Job
-from tidemill.jobs.states import JobStatus
 from tidemill.kit import ids
 from tidemill.schemas.experiments import RunFilter
 
@@ -49,22 +46,6 @@ async def runs_page(
     large = (Run.options, Run.metrics, Run.figures, Job.payload, Job.progress, Job.result, Job.error)
     found = await cut_rows(session, query, large, page_size)
     return Cut([(row[0], row[1]) for row in found.items], found.more)
-
-
-async def ended_without_model(
-    session: AsyncSession, since: datetime, limit: int
-) -> list[tuple[str, str, JobStatus, datetime]]:
-    """Experiment, job, status and end of trainings that failed or were cancelled, newest first."""
-    ended = (JobStatus.FAILED, JobStatus.CANCELLED)
-    query = (
-        select(Run.experiment_name, Job.id, Job.status, Job.finished_at)
-        .join(Job, Job.id == Run.job_id)
-        .where(Run.finished_at.is_(None), Job.status.in_(ended), Job.finished_at >= since)
-        .order_by(Job.finished_at.desc())
-        .limit(limit)
-    )
-    rows = await session.execute(query)
-    return [(name, job_id, JobStatus(status), moment) for name, job_id, status, moment in rows if moment is not None]
 
 
 async def newest_metric(session: AsyncSession, experiment_id: str) -> str | None:
