@@ -21,8 +21,10 @@ from tidemill.schemas.serving import DeploymentSpec, LoadStatus
 log = logging.getLogger(__name__)
 
 StartRuntime = Callable[[Path, DeploymentSpec], Awaitable[Runtime]]
-_RESTORED_TOGETHER = 4
-"""Models loaded side by side at a start: their processes begin with seconds of importing."""
+_LOADED_TOGETHER = 4
+"""Models loaded side by side: their processes begin with seconds of importing."""
+_TURN_SECONDS = 20.0
+"""Who takes longer goes on beside the others: a model that hangs while it is loaded keeps no other one waiting."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _DISK_PAUSE_SECONDS = 2.0
@@ -38,6 +40,14 @@ class _Failure:
     error: TidemillError
     attempts: int
     next_at: float
+
+
+@dataclass
+class _Load:
+    """A version that is being loaded."""
+
+    identity: tuple[str, int, str]
+    work: asyncio.Task[None]
 
 
 @dataclass
@@ -70,6 +80,8 @@ class Loader:
         self._on_change = on_change
         self._wanted = Wanted()
         self._failures: dict[str, _Failure] = {}
+        self._loading: dict[str, _Load] = {}
+        self._turns = asyncio.Semaphore(_LOADED_TOGETHER)
         self._wake = asyncio.Event()
         self.is_settled = False
         """True once everything wanted at the start was loaded or found not to load."""
@@ -89,39 +101,72 @@ class Loader:
 
     async def run(self) -> None:
         """Load until cancelled."""
-        while True:
-            self._wake.clear()
-            await self.reconcile()
-            self.is_settled = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_seconds()):
-                    await self._wake.wait()
+        try:
+            while True:
+                self._wake.clear()
+                self._begin()
+                self.is_settled = self.is_settled or not self._loading
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause_seconds()):
+                        await self._wake.wait()
+        finally:
+            await self._end_all()
 
     async def reconcile(self) -> None:
-        """One pass over everything wanted."""
+        """One pass over everything wanted, to its end."""
+        self._begin()
+        await asyncio.gather(*(load.work for load in self._loading.values()))
+
+    async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
+        """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
+        works = [asyncio.create_task(self._in_turn(spec)) for spec in specs]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            await end_tasks(*works)
+        self._failures.clear()
+
+    def _begin(self) -> None:
+        """Remove what is not wanted any more, and begin to load what is."""
         gone = set(self._models.names()) - set(self._wanted.specs) - self._wanted.unresolved
         for name in gone:
             self._models.remove(name)
         for name in set(self._failures) - set(self._wanted.specs):
             del self._failures[name]
-        changed = bool(gone)
-        for name in list(self._wanted.specs):
-            spec = self._wanted.specs.get(name)  # it may have changed while another one was loaded
-            if spec is not None and self._is_due(spec):
-                changed = await self._load(spec) or changed
-        if changed:
+        if gone:
             self._changed()
+        for name, load in list(self._loading.items()):
+            spec = self._wanted.specs.get(name)
+            if spec is None or identity_of(spec) != load.identity:
+                load.work.cancel()  # which ends its process, and wakes us
+        for name, spec in self._wanted.specs.items():
+            if name not in self._loading and self._is_due(spec):
+                work = asyncio.create_task(self._in_turn(spec), name=f"load {name}")
+                self._loading[name] = _Load(identity_of(spec), work)
+                work.add_done_callback(partial(self._loaded_or_not, name))
 
-    async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
-        """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
-        turns = asyncio.Semaphore(_RESTORED_TOGETHER)
+    def _loaded_or_not(self, name: str, work: asyncio.Task[None]) -> None:
+        del self._loading[name]
+        if not work.cancelled() and work.exception() is not None:
+            self._broken = work.exception()
+        self._wake.set()
 
-        async def load(spec: DeploymentSpec) -> None:
-            async with turns:
-                await self._load(spec)
+    async def _in_turn(self, spec: DeploymentSpec) -> None:
+        async with self._turns:
+            work = asyncio.create_task(self._load(spec))
+            try:
+                await asyncio.wait({work}, timeout=_TURN_SECONDS)
+            except asyncio.CancelledError:
+                await end_tasks(work)
+                raise
+        try:
+            if await work:
+                self._changed()
+        finally:
+            await end_tasks(work)
 
-        await asyncio.gather(*(load(spec) for spec in specs))
-        self._failures.clear()
+    async def _end_all(self) -> None:
+        await end_tasks(*(load.work for load in self._loading.values()))
 
     def statuses(self) -> list[LoadStatus]:
         return [self._status(name) for name in sorted(set(self._wanted.specs) | self._wanted.unresolved)]
