@@ -34,7 +34,7 @@ async def create_experiment_if_missing(session: AsyncSession, name: str, who: st
     await session.execute(upsert(Experiment).values(row).on_conflict_do_nothing(index_elements=["name"]))
 
 
-def _unfinished() -> Select[tuple[str, str, str]]:
+def _unfinished() -> Select[str, str, str]:
     """Job, its status and the experiment's name of trainings that began and came to nothing."""
     query = select(Job.id, Job.status, Run.experiment_name).join(Run, Run.job_id == Job.id)
     return query.where(Job.status.in_(_WITHOUT_RESULT), Run.finished_at.is_(None), Job.attempt > 0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.kit.tasks import end_tasks
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel, identity_of
 from tidemill.model_server.runtimes.base import Runtime
@@ -47,7 +48,8 @@ class _Load:
     """A version that is being loaded."""
 
     identity: tuple[str, int, str]
-    work: asyncio.Task[None]
+    work: asyncio.Task[None] = field(init=False)
+    had_turn: bool = False
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Loader:
         self._failures: dict[str, _Failure] = {}
         self._loading: dict[str, _Load] = {}
         self._turns = asyncio.Semaphore(_LOADED_TOGETHER)
+        self._has_changed = False
         self._wake = asyncio.Event()
         self.is_settled = False
         """True once everything wanted at the start was loaded or found not to load."""
@@ -110,48 +113,51 @@ class Loader:
                     async with asyncio.timeout(self._pause_seconds()):
                         await self._wake.wait()
         finally:
-            await self._end_all()
-
-    async def reconcile(self) -> None:
-        """One pass over everything wanted, to its end."""
-        self._begin()
-        await asyncio.gather(*(load.work for load in self._loading.values()))
+            await end_tasks(*(load.work for load in self._loading.values()))
 
     async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
-        """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
-        works = [asyncio.create_task(self._in_turn(spec)) for spec in specs]
-        try:
-            await asyncio.gather(*works)
-        finally:
-            await end_tasks(*works)
+        """Load what an earlier process served last; what does not load any more is left to `run`.
+
+        What takes longer than a turn is not waited for: it goes on beside the rest.
+        """
+        for spec in specs:
+            self._begin_load(spec)
+        if self._loading:
+            await asyncio.wait([load.work for load in self._loading.values()], timeout=_TURN_SECONDS)
         self._failures.clear()
 
     def _begin(self) -> None:
-        """Remove what is not wanted any more, and begin to load what is."""
+        """Remove what is not wanted any more, give up loading it, and begin to load what is."""
         gone = set(self._models.names()) - set(self._wanted.specs) - self._wanted.unresolved
         for name in gone:
             self._models.remove(name)
         for name in set(self._failures) - set(self._wanted.specs):
             del self._failures[name]
-        if gone:
-            self._changed()
-        for name, load in list(self._loading.items()):
+        for name, load in self._loading.items():
             spec = self._wanted.specs.get(name)
-            if spec is None or identity_of(spec) != load.identity:
-                load.work.cancel()  # which ends its process, and wakes us
+            if load.identity != (identity_of(spec) if spec else None) and name not in self._wanted.unresolved:
+                load.work.cancel()
         for name, spec in self._wanted.specs.items():
             if name not in self._loading and self._is_due(spec):
-                work = asyncio.create_task(self._in_turn(spec), name=f"load {name}")
-                self._loading[name] = _Load(identity_of(spec), work)
-                work.add_done_callback(partial(self._loaded_or_not, name))
+                self._begin_load(spec)
+        self._has_changed = self._has_changed or bool(gone)
+        # Not after each of many: what is remembered meanwhile would be less than what was served.
+        if self._has_changed and all(load.had_turn for load in self._loading.values()):
+            self._has_changed = False
+            self._changed()
 
-    def _loaded_or_not(self, name: str, work: asyncio.Task[None]) -> None:
+    def _begin_load(self, spec: DeploymentSpec) -> None:
+        load = _Load(identity_of(spec))
+        load.work = asyncio.create_task(self._in_turn(spec, load), name=f"load {spec.name}")
+        self._loading[spec.name] = load
+        load.work.add_done_callback(lambda _: self._no_longer_loading(spec.name))
+
+    def _no_longer_loading(self, name: str) -> None:
         del self._loading[name]
-        if not work.cancelled() and work.exception() is not None:
-            self._broken = work.exception()
         self._wake.set()
 
-    async def _in_turn(self, spec: DeploymentSpec) -> None:
+    async def _in_turn(self, spec: DeploymentSpec, load: _Load) -> None:
+        """A model that hangs keeps the others waiting for one turn, and only if as many do as are loaded together."""
         async with self._turns:
             work = asyncio.create_task(self._load(spec))
             try:
@@ -159,14 +165,12 @@ class Loader:
             except asyncio.CancelledError:
                 await end_tasks(work)
                 raise
+        load.had_turn = True
+        self._wake.set()
         try:
-            if await work:
-                self._changed()
+            self._has_changed = await work or self._has_changed
         finally:
             await end_tasks(work)
-
-    async def _end_all(self) -> None:
-        await end_tasks(*(load.work for load in self._loading.values()))
 
     def statuses(self) -> list[LoadStatus]:
         return [self._status(name) for name in sorted(set(self._wanted.specs) | self._wanted.unresolved)]
@@ -197,10 +201,12 @@ class Loader:
         started = time.perf_counter()
         try:
             served = await self._loaded(spec)
-        except TidemillError as error:
+        except Exception as raised:
+            error = _told(raised)
             self._remember_failure(spec, error)
             self._metrics.loads.labels(spec.name, "failed").inc()
-            log.error("A model cannot be loaded", extra={**fields, "reason": error.code})  # noqa: TRY400 - the code says it
+            extra = {**fields, "reason": error.code}
+            log.error("A model cannot be loaded", extra=extra, exc_info=error is not raised)  # noqa: TRY400 - the code says it
             return False
         self._models.swap(spec.name, served)
         self._failures.pop(spec.name, None)
@@ -216,10 +222,8 @@ class Loader:
             raise Unavailable(_DISK, reason) from error
         try:
             runtime = await self._start_runtime(folder, spec)
-        except BaseException as error:
+        except BaseException:
             self._bundles.remove_unpacked(folder)
-            if isinstance(error, Exception) and not isinstance(error, TidemillError):
-                raise TidemillError("model_not_loadable", f"Loading failed ({type(error).__name__}).") from error
             raise
         return ServedModel(spec, runtime, on_free=lambda: self._bundles.remove_unpacked(folder))
 
@@ -242,3 +246,9 @@ class Loader:
         self._on_change(specs)
         wanted = {spec.bundle_sha256 for spec in self._wanted.specs.values()}
         self._bundles.keep_only(wanted | {spec.bundle_sha256 for spec in specs})
+
+
+def _told(raised: Exception) -> TidemillError:
+    if isinstance(raised, TidemillError):
+        return raised
+    return TidemillError("model_not_loadable", f"Loading failed ({type(raised).__name__}).")

@@ -16,7 +16,8 @@ from tests.integration.experiments.data import loans
 from tests.integration.mlflow_server import MLFLOW_TOKEN
 from tidemill.db.engine import SessionFactory, transaction
 from tidemill.features.experiments import service
-from tidemill.features.experiments.tasks import END_RUNS, TASK, EndRunsPayload
+from tidemill.features.experiments.left_open import EndRunsPayload
+from tidemill.features.experiments.tasks import END_RUNS, TASK
 from tidemill.jobs.definition import JobContext, WorkerServices
 from tidemill.jobs.engine import run_pending
 from tidemill.jobs.service import JobRequest, enqueue
