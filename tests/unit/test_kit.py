@@ -101,6 +101,16 @@ def test_log_lines_are_json_with_the_request_id_and_no_unlisted_fields() -> None
     assert "payload" not in line
 
 
+def test_nobody_s_words_can_end_a_log_line_or_give_orders_to_a_terminal() -> None:
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "A model printed", (), None)
+    record.printed = 'a\r\n{"level": "critical"}\x1b[2J\x7f\x85\x9b31m\u2028\u2029\u202e\ud800 ä\\u'
+    line = JsonFormatter("model-server", "test").format(record)
+    assert len(line.splitlines()) == 1
+    assert all(letter.isprintable() for letter in line)
+    assert json.loads(line)["printed"] == record.printed
+    line.encode()
+
+
 async def test_a_loop_that_takes_its_cancellation_for_a_failed_round_is_ended_all_the_same() -> None:
     rounds = 0
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tidemill.kit.streams import lines_of
-from tidemill.model_server.runtimes.prints import log_prints
+from tidemill.model_server.runtimes.prints import Prints
 
 LINES = 5_000
 
@@ -45,6 +45,22 @@ async def test_a_model_that_prints_without_end_is_logged_for_a_while_and_read_to
     reader.feed_data(b"word\n" * LINES)
     reader.feed_eof()
     with caplog.at_level(logging.INFO):
-        await log_prints(reader)
-    assert len(caplog.records) == 200
+        await Prints().log(reader)
+    assert len(caplog.records) == 50
     assert reader.at_eof()
+
+
+async def test_what_a_model_prints_once_it_was_asked_is_not_logged_since_it_may_be_rows(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, prints = asyncio.StreamReader(), Prints()
+    with caplog.at_level(logging.INFO):
+        logged = asyncio.create_task(prints.log(reader))
+        reader.feed_data(b"loading\n")
+        while not caplog.records:
+            await asyncio.sleep(0)
+        prints.end_of_words()
+        reader.feed_data(b"age 41\n" * LINES)
+        reader.feed_eof()
+        await logged
+    assert [getattr(record, "printed", None) for record in caplog.records] == ["loading", None]

@@ -14,7 +14,8 @@ from typing import Any
 from tidemill.kit.errors import Invalid, Problem
 
 CLASSES_REPEATED = "model_classes_repeated"
-_DEEPEST = 32
+DEEPEST = 32
+"""Levels of lists and records within one value."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DOUBLE_BYTES = 8
 _LEAST, _GREATEST = -(2**63), 2**64 - 1
@@ -25,7 +26,7 @@ _DETAILS = {
     "prediction_not_finite": "The model answers infinity, which JSON cannot write",
     "prediction_out_of_range": "The model answers an integer of more than 64 bits",
     "prediction_text_unusable": "The model answers a text with half a surrogate pair",
-    "prediction_too_deep": f"The model answers lists or records nested deeper than {_DEEPEST} levels",
+    "prediction_too_deep": f"The model answers lists or records nested deeper than {DEEPEST} levels",
     "prediction_names_equal": "The model answers a record in which two names are equal as texts",
 }
 
@@ -126,7 +127,7 @@ def _refused(unusable: _Unusable, row: int) -> Invalid:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise _Unusable("prediction_too_deep")
     if type(value) not in _PLAIN:
         value = _of_python(value)

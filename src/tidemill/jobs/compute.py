@@ -19,7 +19,7 @@ from tidemill.jobs.lease import Lease
 from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
-from tidemill.kit.streams import lines_of
+from tidemill.kit.streams import lines_of, pipe_reader
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.guard import Bounds, first_excess
@@ -113,7 +113,6 @@ class ComputeChild:
         return await asyncio.create_subprocess_exec(
             *command(self._policy(), _MODULE, theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
-            # A pipe of ours: asyncio's own would have us wait for everything that the child left running.
             stdout=printing,
             stderr=printing,
             pass_fds=(theirs.fileno(),),
@@ -178,9 +177,7 @@ class ComputeChild:
 
     async def _pump(self, prints: BinaryIO) -> None:
         """What the child prints, to the job's log."""
-        reader = asyncio.StreamReader(limit=_MAX_PRINTED_LINE_BYTES)
-        protocol = asyncio.StreamReaderProtocol(reader)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, prints)
+        reader, transport = await pipe_reader(prints, _MAX_PRINTED_LINE_BYTES)
         with contextlib.closing(transport):
             await self._pass_on(reader)
 

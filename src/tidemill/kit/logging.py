@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -11,8 +12,11 @@ from datetime import UTC, datetime
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _FIELDS = ("trace_id", "model", "version", "status", "duration_ms", "error_type", "method", "route",
-           "job_id", "kind", "attempt", "deployment", "rows", "child", "reason")  # fmt: skip
+           "job_id", "kind", "attempt", "deployment", "rows", "child", "reason", "printed")  # fmt: skip
 """Extra fields a record may carry. A closed list, so that no payload slips into a log."""
+_ORDERS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON leaves as it is, though some take it for the end of a line, terminals for an order, or no stream writes it.
+All of it stands within texts."""
 
 
 def current_request_id() -> str | None:
@@ -48,7 +52,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             line["error_type"] = record.exc_info[0].__name__
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _ORDERS.sub(_escaped, json.dumps(line, default=str, ensure_ascii=False))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def configure_logging(service: str, environment: str, level: str) -> None:

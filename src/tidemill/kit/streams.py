@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import BinaryIO
 
 
 async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -19,3 +20,15 @@ async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         if line is not None:
             yield line
         await asyncio.sleep(0)
+
+
+async def pipe_reader(pipe: BinaryIO, limit_bytes: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """A reader of a pipe of ours, with what closes it; lines have at most ``limit_bytes``.
+
+    A pipe that asyncio makes for a process has its `wait` wait for everything that holds the other end, such as what
+    the process left running.
+    """
+    reader = asyncio.StreamReader(limit=limit_bytes)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    return reader, transport

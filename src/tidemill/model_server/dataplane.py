@@ -91,7 +91,7 @@ class DataPlane:
         query.memory.take(rows_bytes(query.table.row_count, served.columns, len(served.spec.classes or ())))
         columns = await self._run(cells, lambda: _checked(served, query))
         with child_span("model predict"):
-            outputs = await served.runtime.predict(columns, params)
+            outputs = await served.runtime.predict(columns, params, query.memory.take)
         recorded = partial(_recorded, served, outputs, columns, query)
         rows, lines = await (self.background.run(recorded) if outputs.is_large else self._run(cells, recorded))
         with child_span("ledger append"):

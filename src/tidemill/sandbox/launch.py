@@ -17,12 +17,14 @@ from tidemill.sandbox.policy import Policy
 REFUSED_EXIT_CODE = 77
 _PR_SET_PDEATHSIG = 1
 _STANDARD_ERROR = 2
+_FIRST_OF_ALL = "1000"
 
 
 def main() -> None:
     policy, parent, module = Policy.from_json(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     _end_with(parent)
     _close_all_but(int(sys.argv[4]))
+    _end_before_others()
     try:
         confine(policy, Kernel.probe())
     except OSError as error:
@@ -42,6 +44,12 @@ def _close_all_but(kept: int) -> None:
         if number > _STANDARD_ERROR and number != kept:
             with contextlib.suppress(OSError):  # the listing's own
                 os.close(number)
+
+
+def _end_before_others() -> None:
+    """A machine that runs out of memory ends this process, not PostgreSQL or whoever started it."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123 - as above
+        score.write(_FIRST_OF_ALL)
 
 
 def _end_with(parent: int) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidemill.kit.errors import Forbidden, Invalid, TidemillError, Unavailable, to_record
+from tidemill.kit.errors import Forbidden, Invalid, Problem, TidemillError, Unavailable, to_record
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
 
 _TWO = {"prediction": ["a"], "probabilities": [[0.4, 0.6]]}
@@ -19,6 +19,8 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
     "classes that are records": _TWO | {"classes": [{"a": 1}, "b"]},
     "classes that are lists": _TWO | {"classes": [["a"], "b"]},
     "a class that is nothing": _TWO | {"classes": [None, "b"]},
+    "classes of which two are equal": _TWO | {"classes": ["a", "a"]},
+    "classes of which two are equal as texts": _TWO | {"classes": ["1", 1]},
     "an error that is no record": {"error": [1]},
     "an error of a kind nobody knows": {"error": {"kind": "KeyboardInterrupt", "code": "x", "detail": "x"}},
     "an error whose code is a list": {"error": {"kind": "Invalid", "code": ["model_failed"], "detail": "x"}},
@@ -43,6 +45,14 @@ def _found(answer: dict[str, Any]) -> Exception:
     except TidemillError as error:
         return error
     return AssertionError("it was taken for an answer")
+
+
+def test_an_error_is_told_on_one_line_and_without_orders_to_a_terminal() -> None:
+    problem = {"pointer": "/\n", "code": "model_failed\x1b[2J", "detail": "\x85\u2028"}
+    told = error_of(
+        {"error": {"kind": "Invalid", "code": "model_failed", "detail": "a\r\nb\x9bc", "problems": [problem]}}
+    )
+    assert (told.detail, told.problems[0]) == ("a  b c", Problem("/ ", "model_failed [2J", "  "))
 
 
 def test_an_error_that_a_model_may_end_with_is_told_and_bounded() -> None:

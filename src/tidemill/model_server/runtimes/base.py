@@ -1,6 +1,6 @@
 """What the data plane asks of a runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,8 @@ VALUES_ON_THE_LOOP = 20_000
 _CHARACTERS_ON_THE_LOOP = 2**18
 _CONTAINERS = frozenset({dict, list})
 """May hold any number of values."""
+Claim = Callable[[int], None]
+"""Claims so many bytes of memory for the request; raises TooLarge or Unavailable if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,11 @@ class ModelOutputs:
 class Runtime(Protocol):
     """One loaded model."""
 
-    async def predict(self, columns: Columns, params: Mapping[str, Any] | None) -> ModelOutputs:
-        """Predict every row. Raises Invalid if the model refuses, Unavailable when overloaded, DeadlineExceeded."""
+    async def predict(self, columns: Columns, params: Mapping[str, Any] | None, claim: Claim) -> ModelOutputs:
+        """Predict every row. ``claim`` is asked for the memory of an answer whose size is the model's choice.
+
+        Raises Invalid if the model refuses, Unavailable when overloaded, DeadlineExceeded, what ``claim`` raises.
+        """
 
     async def close(self) -> None:
         """Free the model. Nothing is asked of it any more."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidemill.adapters.model_answers import DEEPEST
 from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import (
     DeadlineExceeded,
@@ -31,11 +32,12 @@ from tidemill.kit.errors import (
 )
 from tidemill.kit.json_shape import ShapeLimits, check_shape
 from tidemill.kit.limits import MAX_ANSWER_BYTES
+from tidemill.kit.streams import pipe_reader
 from tidemill.kit.trees import remove_tree
 from tidemill.model_server.runtimes.answers import error_of, outputs_of
-from tidemill.model_server.runtimes.base import VALUES_ON_THE_LOOP, ModelOutputs
+from tidemill.model_server.runtimes.base import VALUES_ON_THE_LOOP, Claim, ModelOutputs
 from tidemill.model_server.runtimes.messages import HEADER_BYTES, body_length, packed, unpacked
-from tidemill.model_server.runtimes.prints import log_prints
+from tidemill.model_server.runtimes.prints import Prints
 from tidemill.model_server.validation import Columns
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
@@ -52,8 +54,17 @@ _LONGEST_PAUSE_SECONDS = 15.0
 _STEADY_SECONDS = 30.0
 _GUARD_POLL_SECONDS = 0.5
 _QUESTION_BYTES = 8
-_ANSWER_SHAPE = ShapeLimits(values=4_000_000, depth=64, number_characters=400)
+_AROUND_A_VALUE = 3
+"""Levels of an answer around the lists and records of one value: the answer itself, and its list of values."""
+_ANSWER_SHAPE = ShapeLimits(values=4_000_000, depth=DEEPEST + _AROUND_A_VALUE, number_characters=400)
 """Forty for each row of the largest request; some 300 MB as objects."""
+_LOADED_BYTES = 2**20
+"""Of the answer that a model is loaded: more than its error's problems take."""
+_COPIES = 2
+"""Of an answer while it is received: as it comes in, and whole."""
+_DROPPED_BYTES = 2**16
+_LINE_BYTES = 2**16
+"""Of what a model prints."""
 
 
 @dataclass(frozen=True)
@@ -89,26 +100,46 @@ class _Process:
     writer: asyncio.StreamWriter
     started_at: float
     folder: Path
+    prints: Prints
+    printing: asyncio.ReadTransport
     side: list[asyncio.Task[None]]
+    is_ended: bool = False
 
-    async def exchange(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Raises EOFError or OSError when the process is gone, or gives what it had ready before it was asked."""
+    async def exchange(self, message: dict[str, Any], claim: Claim, most_bytes: int) -> dict[str, Any]:
+        """``claim`` is asked for the memory of an answer, which has at most ``most_bytes``.
+
+        Raises EOFError or OSError when the process is gone, or gives what it had ready before it was asked; what
+        ``claim`` raises; Invalid for an answer of too many values.
+        """
         question = secrets.token_hex(_QUESTION_BYTES)
         self.writer.write(packed({**message, "question": question}))
         await self.writer.drain()
-        answer = await self.receive()
+        answer = await self._receive(claim, most_bytes)
         if answer.pop("question", None) != question:
             raise await self._mistrusted()
         return answer
 
-    async def receive(self) -> dict[str, Any]:
+    async def _receive(self, claim: Claim, most_bytes: int) -> dict[str, Any]:
         length = body_length(await self.reader.readexactly(HEADER_BYTES))
-        if length > MAX_ANSWER_BYTES:
+        if length > most_bytes:
             raise await self._mistrusted()
         try:
-            return await asyncio.to_thread(_decoded, await self.reader.readexactly(length))
+            claim(_COPIES * length)
+        except TidemillError:
+            await self._drop(length)
+            raise
+        try:
+            return await asyncio.to_thread(_decoded, await self.reader.readexactly(length), claim)
         except (ValueError, Malformed):
             raise await self._mistrusted() from None
+
+    async def _drop(self, length: int) -> None:
+        """An answer that there is no room for is no fault of the process."""
+        while length:
+            piece = await self.reader.read(min(length, _DROPPED_BYTES))
+            if not piece:
+                raise EOFError
+            length -= len(piece)
 
     async def _mistrusted(self) -> OSError:
         """Code that is not ours can write to the socket what it likes; whoever did is replaced."""
@@ -117,26 +148,35 @@ class _Process:
         return OSError("no answer")
 
     async def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
-        await self.clear()
-
-    async def clear(self) -> None:
-        """Leave nothing behind of a process that has ended."""
+        """End it, with what it left running in its group, and leave nothing behind of it. May be called again: once it
+        is ended, its number may be somebody else's and gets no signal."""
+        if not self.is_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+            self.is_ended = True
         self.writer.close()
+        self.printing.close()
         for task in self.side:
             task.cancel()
         await asyncio.to_thread(remove_tree, self.folder)
 
 
-def _decoded(body: bytes) -> dict[str, Any]:
-    """Raises Invalid for an answer of more values than a request's rows can have; each becomes an object here."""
+def _decoded(body: bytes, claim: Claim) -> dict[str, Any]:
+    """Raises Invalid for an answer of more values than a request's rows can have; each becomes an object here.
+
+    What ``claim`` raises where there is no memory for them.
+    """
     try:
-        check_shape(body, _ANSWER_SHAPE)
+        size = check_shape(body, _ANSWER_SHAPE)
     except TooLarge:
         raise Invalid("prediction_too_large", "The model answered with more values than are taken.") from None
+    claim(size)
     return unpacked(body)
+
+
+def _unclaimed(_size_bytes: int) -> None:
+    """Small answers, of models that are loaded."""
 
 
 class ChildRuntime:
@@ -169,14 +209,16 @@ class ChildRuntime:
     def process_id(self) -> int | None:
         return self._process.process.pid if self._process else None
 
-    async def predict(self, columns: Columns, params: Mapping[str, Any] | None) -> ModelOutputs:
+    async def predict(
+        self, columns: Columns, params: Mapping[str, Any] | None, claim: Claim = _unclaimed
+    ) -> ModelOutputs:
         if self._waiting >= _MOST_WAITING:
             raise Unavailable("model_busy", "Too many requests wait for the model.")
         message = {"columns": {name: list(values) for name, values in columns.items()}, "params": params}
         self._waiting += 1
         try:
             async with asyncio.timeout(self._order.timeout_seconds):
-                answer = await self._exchange(message)
+                answer = await self._exchange(message, claim)
         except TimeoutError:
             raise DeadlineExceeded("predict_timeout", "The model did not answer in time.") from None
         finally:
@@ -195,12 +237,13 @@ class ChildRuntime:
         if self._process is not None:
             await self._process.end()
 
-    async def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+    async def _exchange(self, message: dict[str, Any], claim: Claim) -> dict[str, Any]:
         async with self._turn:
             await self._ready.wait()
             process = self._process
             assert process is not None
-            task = asyncio.create_task(process.exchange(message))
+            process.prints.end_of_words()  # from here on it may print somebody's rows
+            task = asyncio.create_task(process.exchange(message, claim, MAX_ANSWER_BYTES))
             self._exchanges.add(task)
             task.add_done_callback(self._exchanges.discard)
             try:
@@ -224,30 +267,37 @@ class ChildRuntime:
         while True:
             await process.process.wait()
             self._ready.clear()
-            await process.clear()
             pause = _FIRST_PAUSE_SECONDS if time.monotonic() - process.started_at > _STEADY_SECONDS else pause
             log.warning("A model's process ended and is replaced", extra={"status": process.process.returncode})
-            while True:
-                await asyncio.sleep(pause)
+            while (found := await self._replacement(process, pause)) is None:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                try:
-                    process = await _start(self._order)
-                except TidemillError as error:
-                    log.error("A model's process cannot be replaced yet", extra={"reason": error.code})  # noqa: TRY400 - the code says it
-                else:
-                    break
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            process = self._process = found
             self.restarts += 1
-            self._process = process
             self._ready.set()
+
+    async def _replacement(self, ended: _Process, pause_seconds: float) -> _Process | None:
+        """None if none can be had yet, whatever the reason: a machine without threads or memory to spare may find some
+        again, and a model that nobody replaces is away until its server is started anew."""
+        try:
+            await ended.end()
+        except Exception as error:  # noqa: BLE001 - as said
+            _log_not_replaced(error)
+        await asyncio.sleep(pause_seconds)
+        try:
+            return await _start(self._order)
+        except Exception as error:  # noqa: BLE001 - as said
+            _log_not_replaced(error)
+            return None
+
+
+def _log_not_replaced(error: Exception) -> None:
+    reason = error.code if isinstance(error, TidemillError) else type(error).__name__
+    log.error("A model's process cannot be replaced yet", extra={"reason": reason})
 
 
 async def _start(order: ModelOrder) -> _Process:
     """Raises what loading raised in it, Unavailable if it cannot be started or ends, DeadlineExceeded."""
-    try:
-        child = await _spawn(order)
-    except OSError as error:
-        log.error("A model's process cannot be started", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
-        raise Unavailable("model_process_not_started", "The machine lacks what a model's process needs.") from None
     message = {
         "directory": str(order.directory),
         "flavor": order.flavor,
@@ -255,8 +305,13 @@ async def _start(order: ModelOrder) -> _Process:
         "runs_code": order.runs_code,
     }
     try:
+        child = await _spawn(order)
+    except OSError as error:
+        log.error("A model's process cannot be started", extra={"reason": error.errno})  # noqa: TRY400 - the number says it
+        raise Unavailable("model_process_not_started", "The machine lacks what a model's process needs.") from None
+    try:
         async with asyncio.timeout(_LOAD_TIMEOUT_SECONDS):
-            answer = await child.exchange(message)
+            answer = await child.exchange(message, _unclaimed, _LOADED_BYTES)
     except TimeoutError:
         await child.end()
         raise DeadlineExceeded("model_load_timeout", "The model was not loaded in time.") from None
@@ -273,25 +328,42 @@ async def _start(order: ModelOrder) -> _Process:
 
 
 async def _spawn(order: ModelOrder) -> _Process:
-    """Its process, of which nothing has been asked yet. Raises OSError, and then leaves nothing behind."""
+    """Its process, of which nothing has been asked yet. Leaves nothing behind if it raises or is cancelled.
+
+    Raises OSError.
+    """
     folder = Path(tempfile.mkdtemp(prefix="model-", dir=order.box.temporary))
-    try:
+    async with contextlib.AsyncExitStack() as begun:
+        begun.push_async_callback(asyncio.to_thread, remove_tree, folder)
         ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as opened:
-            opened.callback(ours.close)
+        begun.callback(ours.close)
+        output, written = os.pipe()
+        pipe = begun.enter_context(os.fdopen(output, "rb", 0))
+        with theirs, os.fdopen(written, "wb", 0) as printing:
             process = await asyncio.create_subprocess_exec(
                 *command(_policy(order, folder), _MODULE, theirs.fileno()), pass_fds=(theirs.fileno(),),
                 start_new_session=True, cwd=folder, env=environment(folder, _threads(), False),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=printing,
             )  # fmt: skip
-            opened.pop_all()
-    except OSError:
-        await asyncio.to_thread(remove_tree, folder)
-        raise
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
-    assert process.stderr is not None
-    side = [asyncio.create_task(log_prints(process.stderr)), asyncio.create_task(_guard(process, order.box, folder))]
-    return _Process(process, reader, writer, time.monotonic(), folder, side)
+        begun.push_async_callback(_killed, process)
+        said, said_by = await pipe_reader(pipe, _LINE_BYTES)
+        begun.callback(said_by.close)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        begun.pop_all()
+    prints = Prints()
+    side = [asyncio.create_task(prints.log(said)), asyncio.create_task(_guard(process, order.box, folder))]
+    return _Process(process, reader, writer, time.monotonic(), folder, prints, said_by, side)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    _kill(process)
+    await process.wait()
 
 
 def _policy(order: ModelOrder, folder: Path) -> Policy:
@@ -314,6 +386,4 @@ async def _guard(process: asyncio.subprocess.Process, box: ModelBox, folder: Pat
         process.pid, lambda: Bounds.of(box.memory_bytes, box.disk_bytes, (folder,)), _GUARD_POLL_SECONDS
     )
     log.error("A model's process took too much and is ended", extra={"reason": found.code})
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    _kill(process)

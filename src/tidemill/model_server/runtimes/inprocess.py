@@ -9,7 +9,7 @@ from typing import Any
 
 from tidemill.adapters.model_loading import LoadedModel, load_model
 from tidemill.kit.errors import DeadlineExceeded, Invalid, TidemillError, Unavailable
-from tidemill.model_server.runtimes.base import ModelOutputs
+from tidemill.model_server.runtimes.base import Claim, ModelOutputs
 from tidemill.model_server.runtimes.frames import build_frame, plain_outputs
 from tidemill.model_server.validation import Columns
 
@@ -41,7 +41,9 @@ class InProcessRuntime:
         model = await asyncio.to_thread(load_model, directory, flavor)
         return InProcessRuntime(model, types, threads)
 
-    async def predict(self, columns: Columns, params: Mapping[str, Any] | None) -> ModelOutputs:
+    async def predict(
+        self, columns: Columns, params: Mapping[str, Any] | None, _claim: Claim | None = None
+    ) -> ModelOutputs:
         threads = self._threads
         if threads.waiting >= _MOST_WAITING:
             raise Unavailable("model_busy", "Too many requests wait for the model.")
