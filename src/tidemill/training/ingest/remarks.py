@@ -1,27 +1,14 @@
 """What a person should know about a column as it was read: converted, rounded, or kept as text although it is none."""
 
 from collections.abc import Iterator
-from typing import Any
-
-import pyarrow.compute as pc
+from itertools import islice
 
 from tidemill.schemas.datasets import Column
 from tidemill.training.ingest.decide import Decision
 from tidemill.training.ingest.findings import counted
 from tidemill.training.ingest.kinds import NUMBERS
+from tidemill.training.ingest.looks import looks_of
 from tidemill.training.ingest.model import Batch, Evidence, Kind, Plan
-
-_LIKENESS = 0.95
-"""The share of a column's texts that look like something else, from which on it is worth a word."""
-_LOOKS = (
-    (r"^\s*[+-]?\d+,\d+\s*$", "decimal commas", "--decimal , reads them as numbers"),
-    (r"^\s*[+-]?\d{1,3}([,.' ]\d{3})+([.,]\d+)?\s*$", "numbers with thousands separators", "write them without"),
-    (
-        r"^\s*(\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d\d)|\d{4}/\d{1,2}/\d{1,2})\s*$",
-        "dates",
-        "--type COLUMN=date:%d.%m.%Y, with the format they have, reads them as such",
-    ),
-)
 
 
 def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, sample: Batch) -> Iterator[str]:
@@ -34,7 +21,7 @@ def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, 
             f"Column {name} holds {counted(evidence.rounded, 'value')} with more digits than are kept: numbers were "
             "rounded to floats, times to microseconds, dates to days."
         )
-    if plan.type == "string" and not plan.fixed:
+    if plan.type == "string" and not plan.fixed and not decision.warning:
         yield from _hidden_types(name, evidence, sample)
     if column.all_missing:
         yield f"Column {name} holds no value at all."
@@ -57,13 +44,8 @@ def _hidden_types(name: str, evidence: Evidence, sample: Batch) -> Iterator[str]
     if name in sample.quoted and (numbers or evidence.count(Kind.BOOLEAN)):
         yield f"Column {name} is read as text because it holds numbers, or true and false, beside texts."
         return
-    texts = sample.column(name)
-    for pattern, look, advice in _LOOKS:
-        if _share(texts, pattern) >= _LIKENESS:
-            yield f"Column {name} is read as text although it seems to hold {look}; {advice}."
-            return
-
-
-def _share(texts: Any, pattern: str) -> float:
-    present = len(texts) - texts.null_count
-    return (pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0) / present if present else 0.0
+    if numbers + evidence.count(Kind.BOOLEAN) == evidence.present > numbers > 0:
+        yield f"Column {name} is read as text because it holds numbers beside true and false."
+        return
+    for look in islice(looks_of(sample.column(name)), 1):
+        yield f"Column {name} is read as text although it seems to hold {look.name}; {look.advice}."
