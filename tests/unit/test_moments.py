@@ -47,6 +47,18 @@ def test_an_offset_that_leaves_the_calendar_writes_no_moment(text: str, moment: 
     assert moment_of_text(text) == moment
 
 
+@pytest.mark.parametrize(
+    ("text", "is_moment"),
+    [
+        ("2026-01-31T12:00", True), ("2026-01-31 12:00:30.5+01:00", True), ("20260131T120000Z", True),
+        ("2026-W05-6", True), ("2026-01-31_12:00", False), ("2026-01-31x12:00", False), ("20260131-1200", False),
+        ("2026-01-31\n12:00", False), ("٢٠٢٦-01-31", False),
+    ],
+)  # fmt: skip
+def test_a_day_and_a_time_are_told_apart_by_what_iso_8601_has_between_them(text: str, is_moment: bool) -> None:
+    assert (moment_of_text(text) is not None) == is_moment
+
+
 def test_a_truth_beyond_what_floats_hold_is_no_finite_number() -> None:
     assert [is_finite_number(value) for value in (10**400, 10**300, float("inf"), True)] == [False, True, False, False]
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = 10**6
 _FINER = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
+_SHAPE = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-?W[0-9]{2}(?:-?[0-9])?)(?:[Tt ][0-9:.,+Zz -]*)?")
+"""Python takes any character between day and time, such as in ``2024-02-29_12:00``; ISO 8601 does not."""
 
 
 def moment_of_text(text: str) -> datetime | None:
@@ -17,10 +19,10 @@ def moment_of_text(text: str) -> datetime | None:
     Nor does it if the moment lies outside the years 1 to 9999 in UTC.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text) if _SHAPE.fullmatch(text) else None
     except ValueError:
         return None
-    return in_utc(moment) if moment.tzinfo is not None else moment
+    return in_utc(moment) if moment is not None and moment.tzinfo is not None else moment
 
 
 def in_utc(moment: datetime) -> datetime | None:

@@ -93,15 +93,16 @@ def value_of_text(text: str | None, column: Column) -> Any:
     """
     if text is None or text == "":
         return None
-    if column.type in _TYPED and (not text.strip() or text.strip() in MISSING_TEXTS):
+    if column.type not in _TYPED:
+        return text
+    bare = text.strip()
+    if not bare or bare in MISSING_TEXTS or bare.lower() == "nan":
         return None
     if column.type in _INT_BITS:
-        return _integer(text.strip())
+        return _integer(bare)
     if column.type in _FLOAT_MAX:
-        return _number(text.strip())
-    if column.type == "boolean":
-        return _BOOLEANS.get(text.strip().lower(), INVALID)
-    return text
+        return _number(bare)
+    return _BOOLEANS.get(bare.lower(), INVALID) if column.type == "boolean" else bare
 
 
 def _integer(text: str) -> Any:
@@ -112,8 +113,6 @@ def _integer(text: str) -> Any:
 
 
 def _number(text: str) -> Any:
-    if text.lower() == "nan":
-        return None
     try:
         number = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:

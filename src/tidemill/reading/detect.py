@@ -31,6 +31,12 @@ _OTHER_BINARY = {
     b"\x80\x04\x95": "a Python pickle, which is never opened",
     b"\x80\x05\x95": "a Python pickle, which is never opened",
 }
+_READ_ELSEWHERE = {
+    b"PK\x03\x04": "a zip archive or an Excel file",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+}
+"""What becomes a dataset, or may hold what does, but is no text."""
 _ARRAY = re.compile(r'\[\s*([{\[\]"]|$|-?\d[\d.eE+-]*\s*,)')
 _PAGE = re.compile(r"<(!doctype|html|\?xml)\b", re.IGNORECASE)
 
@@ -77,6 +83,9 @@ def detect_binary_format(path: Path, head: Head) -> FileFormat | None:
 def refuse_binary(head: Head) -> None:
     """Raise Unsupported for what cannot be text."""
     data = head.data
+    for magic, description in _READ_ELSEWHERE.items():
+        if data.startswith(magic) and _has_control_bytes(data):
+            raise Unsupported("format_unsupported", f"The file is {description}, where a text is expected.")
     for magic, description in _OTHER_BINARY.items():
         if data.startswith(magic) and _has_control_bytes(data):
             raise Unsupported("format_unsupported", f"The file is {description}. Read are {_FORMATS_READ}.")

@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
-from tidemill.reading.first_line import COMMENT_MARK, NAMES_WITH_MARK, refuse_comment, refuse_separator_line
+from tidemill.reading.first_line import (
+    COMMENT_MARK,
+    NAMES_WITH_MARK,
+    refuse_comment,
+    refuse_separator_line,
+    refuse_title,
+)
 from tidemill.reading.quoting import Quoting
 from tidemill.schemas.datasets import MAX_COLUMNS, MAX_ROW_PROBLEMS, IngestOptions
 
@@ -88,6 +94,8 @@ def sniff_sample(sample: str, options: IngestOptions, expected: Collection[str] 
     if width > MAX_COLUMNS:
         raise TooLarge("too_many_columns", f"The file has {width} columns; at most {MAX_COLUMNS} are read.")
     is_named = _named(rows[0], expected) > 0
+    if not is_named:
+        refuse_title(rows)
     has_header = is_named or _looks_like_header(rows) if options.has_header is None else options.has_header
     names = checked_names(_with_index(rows[0])) if has_header else tuple(f"column_{i + 1}" for i in range(width))
     if width == 1 and options.delimiter is None and not is_named:

@@ -1,4 +1,4 @@
-"""First lines that are no row of the table: a word to a spreadsheet, or a comment."""
+"""First lines that are no row of the table: a word to a spreadsheet, a comment, or a title."""
 
 import re
 from collections import Counter
@@ -9,6 +9,7 @@ from tidemill.kit.errors import Invalid, Problem
 _SEPARATOR = re.compile(r'[ "]*sep=.?[ "]*', re.IGNORECASE)
 _FIRST_LINE = re.compile(r"[^\r\n]+")
 COMMENT_MARK = "#"
+_LEAST_ROWS = 2
 NAMES_WITH_MARK = "The first line, which begins with #, was taken for the names; if it is a comment, remove it."
 
 
@@ -37,6 +38,16 @@ def refuse_comment(rows: Sequence[Sequence[str]], names_are_below: bool) -> None
         raise _refused("comment_line", "It begins with #, as the next one does: remove them if they are comments.")
     if names_are_below:
         raise _refused("comment_line", "It begins with #, and the next one looks like the names: remove one of them.")
+
+
+def refuse_title(rows: Sequence[Sequence[str]]) -> None:
+    """Raise Invalid where the first of ``rows`` has one field and most others have the same number of more."""
+    if len(rows[0]) > 1 or len(rows) <= _LEAST_ROWS:
+        return
+    (width, count), *_ = Counter(map(len, rows[1:])).most_common(1)
+    if width > 1 and 2 * count > len(rows):
+        detail = f"It has one field where others have {width}: remove it if it is a title, and those that follow it."
+        raise _refused("title_line", detail)
 
 
 def _refused(code: str, detail: str) -> Invalid:

@@ -10,14 +10,17 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from tidemill.kit.errors import Invalid, Problem, TooLarge
+from tidemill.kit.errors import Invalid, Problem, TooLarge, Unsupported
+from tidemill.reading.detect import detect_text_format
 from tidemill.reading.dialect import Dialect, beginning_of, ends_within_quotes, sniff_sample
 from tidemill.reading.missing import missing_tokens
 from tidemill.reading.opened import OpenedText
-from tidemill.schemas.datasets import IngestOptions
+from tidemill.schemas.datasets import FileFormat, IngestOptions
 
 LONGEST_ROW_CHARACTERS = 16 * 2**20
 """As long as the longest row of a dataset."""
+_FORMAT_CHARACTERS = 4096
+"""Which tell what a text is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class DelimitedText:
     def __init__(self, text: OpenedText, options: IngestOptions, expected: Collection[str] = ()) -> None:
         self._text = text
         self._missing = frozenset(missing_tokens(options))
-        self.dialect = sniff_sample(beginning_of(text.chunks()), options, expected)
+        beginning = beginning_of(text.chunks())
+        _refuse_json(beginning)
+        self.dialect = sniff_sample(beginning, options, expected)
         self.names = self.dialect.names
         self.warnings = (*text.warnings, *self.dialect.warnings)
 
@@ -73,6 +78,13 @@ class DelimitedText:
             None if not cell or (cell in self._missing and place not in quoted) else cell
             for place, cell in enumerate(cells)
         ]
+
+
+def _refuse_json(beginning: str) -> None:
+    """Raise Unsupported for JSON, and for pages of HTML and XML: cut at their commas, they are told to lack columns."""
+    if detect_text_format(beginning[:_FORMAT_CHARACTERS]) is not FileFormat.CSV:
+        detail = "The file is JSON, not the delimited text that its name or media type says."
+        raise Unsupported("format_mismatch", detail)
 
 
 class RecordLines:

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _HOW_TO_NAME = "--encoding NAME for a dataset, charset=NAME in a Content-Type"
 _BEYOND_ASCII = 0x80
 _NEAR_BYTES = 2
 _BYTE_ORDER_MARK = "\ufeff"
+_MARKED_LINE = re.compile("[\r\n]\ufeff")
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
@@ -136,7 +138,8 @@ def _copy(source: Iterator[bytes], out: IO[bytes], limit_bytes: int) -> None:
 def make_plain(path: Path, compression: Compression, scratch: Path, encoding: str | None) -> PlainText:
     """``path`` as UTF-8; the same file when it is UTF-8 already, which is judged on all its bytes.
 
-    Raises Invalid for NUL characters and for bytes that the encoding cannot hold, Unsupported for an unknown encoding.
+    Raises Invalid for NUL characters, marks of the byte order that begin a later line and bytes that the encoding
+    cannot hold, Unsupported for an unknown encoding.
     """
     found, guessed = encoding_of(lambda: chunks_of(path.open("rb")), encoding)
     if found == "utf-8" and encoding is None:
@@ -177,7 +180,7 @@ def chunks_of(stream: IO[bytes]) -> Iterator[bytes]:
 def encoding_of(chunks: Chunks, declared: str | None) -> tuple[str, bool]:
     """The encoding, judged on all bytes if none is declared, and whether it is a guess.
 
-    Raises Invalid for NUL characters, Unsupported for an unknown encoding.
+    Raises Invalid for NUL characters and marks of the byte order within, Unsupported for an unknown encoding.
     """
     return (_known(declared), False) if declared else _detect_encoding(chunks)
 
@@ -199,17 +202,16 @@ def _detect_encoding(chunks: Chunks) -> tuple[str, bool]:
 def _first_bytes_not_utf8(chunks: Iterator[bytes]) -> bytes | None:
     """None if all of the file is UTF-8, else what surrounds the first bytes that are not."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    lines = _LineCount()
+    lines, marks = _LineCount(), _Marks()
     for chunk in chunks:
         _refuse_nul(chunk, lines)
-        lines.pass_over(chunk)
         pending = decoder.getstate()[0]
-        if chunk.isascii() and not pending:
-            continue
         try:
-            decoder.decode(chunk)
+            text = decoder.decode(chunk)
         except UnicodeDecodeError:
             return _strange_lines(pending + chunk, chunks)
+        marks.refuse_in(text, lines)
+        lines.pass_over(chunk)
     return decoder.getstate()[0] or None
 
 
@@ -249,16 +251,18 @@ def _is_scattered(sample: bytes) -> bool:
 def decoded(chunks: Iterator[bytes], encoding: str, guessed: bool = False) -> Iterator[str]:
     """The text of ``chunks``. A mark that tells the order of bytes is no part of it, whoever named the encoding.
 
-    Raises Invalid, by line, for NUL characters and for bytes that the encoding cannot hold.
+    Raises Invalid, by line, for NUL characters, for such a mark on a later line and for bytes that the encoding cannot
+    hold.
     """
     decoder = codecs.getincrementaldecoder(encoding)()
-    lines, begun = _LineCount(), False
+    lines, marks, begun = _LineCount(), _Marks(), False
     mark = _mark_in(encoding)
     for chunk in itertools.chain(chunks, [b""]):
         text = _decoded(decoder, chunk, lines, encoding, guessed)
         if text and not begun:
             text, begun = text.removeprefix(_BYTE_ORDER_MARK).removeprefix(mark), True
         _refuse_nul(text, lines)
+        marks.refuse_in(text, lines)
         lines.pass_over(text)
         if text:
             yield text
@@ -291,6 +295,31 @@ class _LineCount:
         if text:
             self._line = self.after(text)
             self._ends_in_cr = text[-1:] in ("\r", b"\r")
+
+
+class _Marks:
+    """Marks of the byte order that begin a later line. They cannot be seen, and make another value of the first one."""
+
+    def __init__(self) -> None:
+        self._line_ended = False
+
+    def refuse_in(self, text: str, lines: _LineCount) -> None:
+        """``text`` follows what was looked at before; ``lines`` counts what comes before it."""
+        if _BYTE_ORDER_MARK in text:
+            begins = self._line_ended and text.startswith(_BYTE_ORDER_MARK)
+            found = None if begins else _MARKED_LINE.search(text)
+            if begins or found:
+                raise self._refused(lines.after(text[: found.end() - 1] if found else ""))
+        if text:
+            self._line_ended = text[-1] in "\r\n"
+
+    def _refused(self, line: int) -> Invalid:
+        detail = "It begins with a byte order mark, as files do. Take it out, and the names if they follow it."
+        return Invalid(
+            "byte_order_mark",
+            f"At line {line} another file seems to begin: several were put together. {detail}",
+            [Problem(f"line {line}", "byte_order_mark", detail)],
+        )
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, lines: _LineCount, encoding: str, guessed: bool) -> str:

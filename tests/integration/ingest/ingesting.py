@@ -42,6 +42,7 @@ class Ingest:
 
     folder: Path
     count: int = 0
+    free_bytes: int = FREE_BYTES
 
     def __call__(
         self, content: bytes | str | Path, contract: list[dict[str, Any]] | None = None, **options: Any
@@ -60,7 +61,9 @@ class Ingest:
             "options": options,
             "contract": {"columns": contract} if contract else None,
         }
-        return normalise(request, QuietReporter(work / "scratch"))
+        return normalise(
+            request, QuietReporter(work / "scratch", memory_limit_bytes=resident_bytes() + self.free_bytes)
+        )
 
     def refused(self, content: bytes | str | Path, **options: Any) -> TidemillError:
         with pytest.raises(TidemillError) as caught:

@@ -45,6 +45,11 @@ def test_a_bad_file_is_refused_with_a_code_of_its_own(ingest: Ingest, content: b
     assert ingest.refused(content).code == code
 
 
+@pytest.mark.parametrize("content", ['{"a": 1}\n5\n', '{"a": 1}\nnull\n', '[{"a": 1}, 5]', '{"a": 1}\n{"": 1}\n'])
+def test_json_that_is_no_row_is_named_by_its_row(ingest: Ingest, content: str) -> None:
+    assert ingest.places(content) == ["row 2"]
+
+
 def test_ragged_rows_are_named_by_line_and_counted(ingest: Ingest) -> None:
     text = 'a,b\n1,2\n\n3\n"x\ny",5\n6,7,8\n9,10\n'
     error = ingest.refused(text)

@@ -49,7 +49,7 @@ def test_a_type_declared_otherwise_than_the_contract_has_it_is_refused(ingest: I
 
 def test_a_column_that_a_contract_keeps_as_text_is_told_what_it_seems_to_be(ingest: Ingest) -> None:
     result = ingest('a;b\n"1,5";x\n"2,5";y\n', contract=contract(a="string", b="string"), decimal=",")
-    assert "new contract" in result["warnings"][0]
+    assert "(new contract)" in result["warnings"][0]
 
 
 def test_missing_values_need_a_nullable_column(ingest: Ingest) -> None:

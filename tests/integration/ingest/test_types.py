@@ -216,13 +216,33 @@ def test_texts_that_would_be_missing_numbers_are_texts(ingest: Ingest) -> None:
         ([*map(str, range(50)), str(2**53 + 1), "1.5"], "no float holds"),
         (["true"] * 40 + ["maybe"], "true and false"),
         (['"1.015,37"', '"12,5"', "7"], "thousands separators"),
-        (["44.1%", "5 %"], "percentages"),
+        (["true", "1", "true", "0"], "beside true and false"),
+        (['"1,5"', "7", '"2,25"'], "--decimal ,"),
+        (['"1,234"', "7"], "thousands separators or decimal commas"),
+        (["12\u00a0500", "1\u202f300.5", "7"], "thousands separators"),
+        (['"12,34,567"'], "thousands separators"),
+        (["12%", "5.5 %", "7"], "percentages"),
+        (["$12.50", "-\u20ac 7", "12 EUR"], "currency"),
+        (["(5)", "7", "8-", "\u22129"], "-5"),
+        (["\uff11\uff12", "\u0663"], "another script"),
+        (["31-Jan-2024", "1 February 2024"], "--type COLUMN=date:"),
+        (["01/31/2024 10:00", "02/01/2024 1:30 PM"], "COLUMN=datetime:"),
+        (['"2024-02-29T12:00:30,5"', "2024-02-29T12:00:30.123456789Z"], "six decimals"),
+        (["10:30", "27:15:00"], "times of the day or durations"),
+        (["2024-02-29 12:00", "2024-02-29 12:00Z"], "have a zone and others none"),
     ],
 )
 def test_text_that_seems_to_be_more_is_told_with_what_to_do(ingest: Ingest, values: list[str], word: str) -> None:
     result = ingest(column(values))
     assert types_of(result)["x"] == "string"
     assert word in " ".join(result["warnings"])
+
+
+@pytest.mark.parametrize(
+    "values", [["ABC 123", "XYZ 7"], ["1.2.3", "10.0.1"], ["a-1", "b-2"], ["A%", "B"], ["5 km", "7"]]
+)
+def test_text_that_is_just_text_is_not_told(ingest: Ingest, values: list[str]) -> None:
+    assert ingest(column([*values, "text", "other"] * 3))["warnings"] == []
 
 
 def test_names_that_differ_in_case_have_figures_of_their_own(ingest: Ingest) -> None:

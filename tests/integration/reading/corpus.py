@@ -1,6 +1,8 @@
 """Delimited texts in the dialects people send, and damaged ones, with what every entrance makes of them."""
 
 import gzip
+import io
+import zipfile
 from dataclasses import dataclass
 
 import zstandard
@@ -31,6 +33,23 @@ PLAIN_CELLS: list[Cells] = [("a", "x"), ("b", "y"), ("c", "z")]
 UMLAUTS = _rows(("gr\u00fcn", "\u00fcber"), ("rot", "stra\u00dfe"), ("blau", "f\u00fcr"))
 UMLAUT_CELLS: list[Cells] = [("gr\u00fcn", "\u00fcber"), ("rot", "stra\u00dfe"), ("blau", "f\u00fcr")]
 LONG = "l" * 1_000_000
+MARK = "\ufeff".encode()
+UNPACKED_AT_ONCE_BYTES = 2**20
+
+
+def _zipped(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("rows.csv", text)
+    return out.getvalue()
+
+
+def _mark_across_pieces(read_of_it: int) -> bytes:
+    """A line that begins with a mark, of which the first piece that is read has so many bytes."""
+    head = f"{HEADER}{IDS[0]},a,".encode()
+    filling = b"x" * (UNPACKED_AT_ONCE_BYTES - len(head) - 1 - read_of_it)
+    return head + filling + b"\n" + MARK + f"{IDS[1]},b,y\n".encode()
+
 
 DIALECTS: dict[str, Text] = {
     "comma": Text(PLAIN.encode(), PLAIN_CELLS),
@@ -66,6 +85,9 @@ DIALECTS: dict[str, Text] = {
     ),
     "marks of repetition that pair up in their line": Text(
         _rows(("a", "x"), ('5"', '3"'), ("c", "z")).encode(), [("a", "x"), ('5"', '3"'), ("c", "z")]
+    ),
+    "a mark of the byte order within a line": Text(
+        _rows(("a\ufeff", "x"), ("\ufeffb", "y")).encode(), [("a\ufeff", "x"), ("\ufeffb", "y")]
     ),
     "blanks around cells": Text(_rows((" a ", " x"), ("b", "y ")).encode(), [(" a ", " x"), ("b", "y ")]),
     "missing cells": Text(
@@ -144,6 +166,21 @@ DAMAGES: dict[str, Text] = {
     ),
     "gzip cut short": Text(gzip.compress(PLAIN.encode(), mtime=0)[:-12], code="file_damaged"),
     "zstd cut short": Text(zstandard.compress(PLAIN.encode())[:-4], code="file_damaged"),
+    "files put together, each with its mark": Text(
+        MARK + PLAIN.encode() + MARK + PLAIN.encode(), code="byte_order_mark", line=5
+    ),
+    "files put together, the second in utf-16 too": Text(
+        (PLAIN + "\ufeff" + PLAIN).replace("\n", "\r").encode("utf-16"), code="byte_order_mark", line=5
+    ),
+    **{
+        f"files put together, {count} bytes of the mark in the first piece": Text(
+            _mark_across_pieces(count), code="byte_order_mark", line=3
+        )
+        for count in range(3)
+    },
+    "title above the names": Text(f"Report of today\n\n{PLAIN}".encode(), code="title_line", line=1),
+    "page of HTML": Text(b"<!DOCTYPE html>\n<html><p>1, 2, 3</p></html>\n", code="format_unsupported"),
+    "zip archive": Text(_zipped(PLAIN), code="format_unsupported"),
     "picture": Text(b"\x89PNG\r\n\x1a\n" + bytes(range(32)) * 20, code="format_unsupported"),
     "binary": Text(bytes(range(256)) * 4, code="file_binary"),
 }

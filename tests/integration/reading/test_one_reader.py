@@ -11,7 +11,7 @@ from tests.integration.ingest.ingesting import Ingest, table_of
 from tests.integration.reading.corpus import DAMAGES, DIALECTS, IDS, Cells, Text
 from tidemill.cli.prediction_rows import RowFile
 from tidemill.features.feedback.files import reader_for
-from tidemill.kit.errors import Invalid, Problem, TidemillError
+from tidemill.kit.errors import Invalid, Problem, TidemillError, Unsupported
 from tidemill.kit.signatures import Column
 from tidemill.model_server.transports.csv_table import CsvTable
 from tidemill.schemas.feedback import FeedbackFileQuery
@@ -79,3 +79,11 @@ def test_every_entrance_refuses_for_the_same_reason_and_names_the_line(read: Rea
     if text.line is not None:
         assert {int(number) for number in re.findall(r"(?:row|[Ll]ine) (\d+)", places)} == {text.line}
     assert IDS[0] not in places
+
+
+@pytest.mark.parametrize("read", [command, invocations, feedback])
+@pytest.mark.parametrize("text", ['[{"truth": "a"}]', '{"truth": "a", "note": "x"}\n{"truth": "b", "note": "y"}\n'])
+def test_json_that_is_called_delimited_text_is_told_as_such(read: Read, text: str, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported) as caught:
+        read(text.encode(), tmp_path)
+    assert caught.value.code == "format_mismatch"

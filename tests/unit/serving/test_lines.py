@@ -59,6 +59,8 @@ def test_cells_of_a_file_are_read_as_their_column_wants_them() -> None:
 
     assert (read("42", "long"), read(" 42 ", "double"), read("TRUE", "boolean")) == (42, 42.0, True)
     assert read("", "long") is None
+    assert [read(" NAN ", name) for name in ("long", "double", "boolean", "datetime")] == [None] * 4
+    assert (read(" 2024-02-29 ", "datetime"), read(" NAN ", "string")) == ("2024-02-29", " NAN ")
     assert (read("007", "string"), read("nan", "double")) == ("007", None)
     for text, type_name in (("4.0", "long"), ("1_000", "long"), ("yes", "boolean"), ("x", "double"), ("1_0", "double")):
         assert read(text, type_name) is INVALID

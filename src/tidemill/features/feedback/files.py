@@ -100,7 +100,8 @@ class CsvRows:
         id_cell, truth, *observed_at = [record.cells[place] for place in self._places]
         if truth is None or not truth.strip():
             return None
-        cells = ((id_cell or "").strip(), truth, observed_at[0] if observed_at else None)
+        moment = (observed_at[0] or "").strip() if observed_at else ""
+        cells = ((id_cell or "").strip(), truth, moment or None)
         return _row(f"row {record.line}", self._query, cells, text=truth)
 
 

@@ -88,6 +88,8 @@ def _other(evidence: Evidence) -> Decision:
 
 def _mixture(evidence: Evidence) -> str | None:
     """A word of warning where a good part of a text column looks like something else."""
+    if evidence.count(Kind.DATE, Kind.DATETIME, Kind.ZONED) == evidence.present:
+        return "is read as text because some of its times have a zone and others none"
     share: dict[str, Any] = {
         "numbers": evidence.count(*NUMBERS) / evidence.present,
         "dates": evidence.count(Kind.DATE, Kind.DATETIME, Kind.ZONED) / evidence.present,

@@ -94,11 +94,14 @@ class _JsonRows:
 
     def _check(self, number: int, row: Any) -> None:
         if not isinstance(row, dict):
-            raise Invalid("json_not_objects", f"{self.place} {number} is not a JSON object.")
+            problem = Problem(f"row {number}", "json_not_objects", "This is no JSON object.")
+            raise Invalid("json_not_objects", f"{self.place} {number} is not a JSON object.", [problem])
         if not row.keys() <= self._names.keys():
             self._names.update(dict.fromkeys(row))
             if "" in self._names or not all(map(is_storable, row)):
-                raise Invalid("column_name_empty", f"{self.place} {number} has a member without a usable name.")
+                problem = Problem(f"row {number}", "column_name_empty", "A member has no usable name.")
+                detail = f"{self.place} {number} has a member without a usable name."
+                raise Invalid("column_name_empty", detail, [problem])
             if len(self._names) > MAX_COLUMNS:
                 raise TooLarge("too_many_columns", f"The objects have more than {MAX_COLUMNS} different members.")
         for name, value in row.items():

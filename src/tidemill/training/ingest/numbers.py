@@ -69,14 +69,15 @@ class Measured:
         return (self.high / self.scale - self.low / self.scale) / HISTOGRAM_BINS
 
     def aggregates(self) -> list[str]:
-        """SQL: sum, spread, quantiles, bins. Read what they give by `figures`."""
+        """SQL: sum, spread, quantiles and, unless the table is small, bins. Read what they give by `figures`."""
         moved = self._moved
         total = f"sum({self.expression}::HUGEINT)" if self.whole else f"avg({moved})"
         if self.exact:
             quantiles = f"quantile_disc({self.expression}, [{', '.join(map(str, self._positions()))}])"
         else:
             quantiles = f"approx_quantile({moved}, [{', '.join(map(str, QUANTILES))}])"
-        return [total, f"stddev_samp({moved})", quantiles, self._bins_expression()]
+        found = [total, f"stddev_samp({moved})", quantiles]
+        return found if self.exact else [*found, f"histogram({self.bin_expression()})"]
 
     @property
     def _moved(self) -> str:
@@ -99,17 +100,17 @@ class Measured:
         ranks = [rank for low, _ in self._ranks() for rank in (low, min(low + 1, last))]
         return [(rank + 0.5) / self.present for rank in ranks]
 
-    def _bins_expression(self) -> str:
-        """A map from bin to count; a number on an edge counts to the bin above, the greatest to the last one."""
-        known = f"FILTER (WHERE {self.name} IS NOT NULL)"
+    def bin_expression(self) -> str:
+        """SQL: the bin of a number, NULL of none; one on an edge is in the bin above, the greatest in the last."""
         if self.bins == 1:
-            return f"histogram(0::TINYINT) {known}"
-        if self.whole:
+            position = "0"
+        elif self.whole:
             span = self.high - self.low
             position = f"(({self.expression}::HUGEINT - ({self.low})::HUGEINT) * {HISTOGRAM_BINS} // {span}::HUGEINT)"
         else:
             position = f"floor(({self._moved} - {self.low / self.scale!r}::DOUBLE) / {self._width!r}::DOUBLE)"
-        return f"histogram(greatest(0, least({HISTOGRAM_BINS - 1}, {position}))::TINYINT) {known}"
+        within = f"greatest(0, least({HISTOGRAM_BINS - 1}, {position}))::TINYINT"
+        return f"CASE WHEN {self.name} IS NOT NULL THEN {within} END"
 
     def figures(
         self, total: Any, spread: float | None, quantiles: Sequence[Any], bins: dict[int, int]

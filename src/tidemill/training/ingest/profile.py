@@ -7,9 +7,10 @@ What is approximate says so.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _COLUMNS_AT_ONCE = 40
 _BYTES_PER_COLUMN = 12 * 2**20
 """What reading a column of large row groups and its sketches take in one thread, about."""
 _BYTES_PER_THREAD = 32 * 2**20
+_VALUE_BYTES, _COPIES = 16, 4
 _VALUE_CHARACTERS = 100
 _WIDE_BYTES = 1000
 _MEASURED = frozenset({"integer", "float", "date", "datetime"})
@@ -52,18 +54,19 @@ class _Profiler:
         return self.row_count <= _EXACT_ROWS
 
     @property
-    def _gathers(self) -> bool:
+    def gathers(self) -> bool:
+        """Whether the columns at hand are read once into a table of their own."""
         return self.exact and not self.wide
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """``query`` with ``{parts}`` for the table of all parts."""
-        if self._gathers:
+        if self.gathers:
             return self.connection.execute(query.replace("{parts}", "gathered")).fetchall()
         return self.connection.execute(query.replace("{parts}", self.relation), self._bound).fetchall()
 
     def gather(self, columns: Sequence[Column]) -> None:
         """Read some columns of a small table once: with thousands of them, opening files is what takes long."""
-        if self._gathers:
+        if self.gathers:
             names = ", ".join(_quoted(column.name) for column in columns)
             query = f"CREATE OR REPLACE TEMP TABLE gathered AS SELECT {names} FROM {self.relation}"  # noqa: S608 - names are quoted
             self.connection.execute(query, self._bound)
@@ -100,7 +103,7 @@ def _figures_of_all(table: Normalised, relation: str, limits: Limits, reporter: 
     threads = min(limits.threads, max(1, memory_bytes // _BYTES_PER_THREAD))
     with _connected(memory_bytes, threads, reporter.scratch) as connection:
         profiler = _Profiler(connection, [str(path) for path in table.parts], table.row_count, relation=relation)
-        for some in _portions(table, _columns_together(profiler, memory_bytes // threads)):
+        for some in _portions(table, memory_bytes, threads):
             reporter.check()
             wide = frozenset(column.name for column in some if _is_wide(table, column))
             figures.update(_figures(replace(profiler, wide=wide), some))
@@ -108,11 +111,21 @@ def _figures_of_all(table: Normalised, relation: str, limits: Limits, reporter: 
     return figures
 
 
-def _portions(table: Normalised, together: int) -> Iterator[Sequence[Column]]:
-    """Columns to look at in one query; those of long texts one by one."""
-    narrow = [column for column in table.columns if not _is_wide(table, column)]
-    for start in range(0, len(narrow), together):
-        yield narrow[start : start + together]
+def _portions(table: Normalised, memory_bytes: int, threads: int) -> Iterator[Sequence[Column]]:
+    """Columns to look at in one query, as many as the memory allows; those of long texts one by one."""
+    some: list[Column] = []
+    taken_bytes = 0
+    for column in table.columns:
+        if _is_wide(table, column):
+            continue
+        own_bytes = _gathered_bytes(table, column) if table.row_count <= _EXACT_ROWS else _BYTES_PER_COLUMN * threads
+        if some and (len(some) == _COLUMNS_AT_ONCE or taken_bytes + own_bytes > memory_bytes):
+            yield some
+            some, taken_bytes = [], 0
+        some.append(column)
+        taken_bytes += own_bytes
+    if some:
+        yield some
     yield from ([column] for column in table.columns if _is_wide(table, column))
 
 
@@ -120,11 +133,10 @@ def _is_wide(table: Normalised, column: Column) -> bool:
     return column.type == "string" and table.longest_bytes[column.name] > _WIDE_BYTES
 
 
-def _columns_together(profiler: _Profiler, thread_bytes: int) -> int:
-    """Small tables are gathered, so that many columns fit; of large ones as many as the memory allows."""
-    if profiler.exact:
-        return _COLUMNS_AT_ONCE
-    return max(1, min(_COLUMNS_AT_ONCE, thread_bytes // _BYTES_PER_COLUMN))
+def _gathered_bytes(table: Normalised, column: Column) -> int:
+    """At most what a column of a small table takes, gathered and in order for its quantiles, with room to spare."""
+    value_bytes = _VALUE_BYTES + (table.longest_bytes[column.name] if column.type == "string" else 0)
+    return _COPIES * value_bytes * table.row_count
 
 
 @contextmanager
@@ -152,21 +164,26 @@ def _connected(memory_bytes: int, threads: int, scratch: Path) -> Iterator[duckd
 def _figures(profiler: _Profiler, columns: Sequence[Column]) -> dict[str, Any]:
     """Of some columns at once, since every query opens the files anew."""
     profiler.gather(columns)
-    aggregates = [expression for column in columns for expression in _aggregates(column, profiler)]
-    values = list(profiler.rows(f"SELECT {', '.join(aggregates)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
+    aggregates = {column.name: _aggregates(column, profiler) for column in columns}
+    values = _values_by_column(profiler, aggregates)
     found = {}
     measured = {}
     for column in columns:
-        count = len(_aggregates(column, profiler))
-        own, values = values[:count], values[count:]
+        own = values[column.name]
         found[column.name] = _basic(profiler, column, own)
         if column.type in _MEASURED and own[0]:
             low, high = (units_of(end, column.type) for end in own[2:])
             measured[column.name] = Measured(_quoted(column.name), column.type, own[0], low, high, profiler.exact)
     _add_measures(profiler, measured, found)
-    for column in columns:
-        _add_most_frequent(profiler, column, found[column.name])
+    for some in _counted_together(profiler, columns):
+        _add_most_frequent(profiler, some, found)
     return found
+
+
+def _values_by_column(profiler: _Profiler, aggregates: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    expressions = [expression for own in aggregates.values() for expression in own]
+    values = iter(profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
+    return {name: list(islice(values, len(own))) for name, own in aggregates.items()}
 
 
 def _quoted(name: str) -> str:
@@ -174,9 +191,9 @@ def _quoted(name: str) -> str:
 
 
 def _aggregates(column: Column, profiler: _Profiler) -> list[str]:
-    name, exact = _quoted(column.name), profiler.exact
-    identity = f"hash({name})" if column.name in profiler.wide else name
-    distinct = f"count(DISTINCT {identity})" if exact else f"approx_count_distinct({name})"
+    name = _quoted(column.name)
+    # Of small tables every value is counted below, so that their number need not be told before.
+    distinct = f"count({name})" if profiler.exact else f"approx_count_distinct({name})"
     expressions = [f"count({name})", distinct]
     if column.type in _MEASURED:
         return [*expressions, f"min({name})", f"max({name})"]
@@ -209,33 +226,71 @@ def _add_measures(profiler: _Profiler, measured: dict[str, Measured], found: dic
     """Mean, deviation, quantiles and histogram of columns that have any number, whose extremes are known by now."""
     if not measured:
         return
-    aggregates = {name: one.aggregates() for name, one in measured.items()}
-    expressions = [expression for some in aggregates.values() for expression in some]
-    values = iter(profiler.rows(f"SELECT {', '.join(expressions)} FROM {{parts}}")[0])  # noqa: S608 - names are quoted
+    values = _values_by_column(profiler, {name: one.aggregates() for name, one in measured.items()})
+    bins = _bins(profiler, measured) if profiler.exact else {name: own.pop() for name, own in values.items()}
     for name, one in measured.items():
-        total, spread, quantiles, bins = (next(values) for _ in aggregates[name])
-        found[name] |= one.figures(total, spread, quantiles, bins)
+        total, spread, quantiles = values[name]
+        found[name] |= one.figures(total, spread, quantiles, bins[name])
 
 
-def _add_most_frequent(profiler: _Profiler, column: Column, figures: dict[str, Any]) -> None:
-    name = _quoted(column.name)
-    sampled = not profiler.exact and figures["distinct"] > _COUNTABLE_DISTINCT
+def _bins(profiler: _Profiler, measured: dict[str, Measured]) -> dict[str, dict[int, int]]:
+    """Counts by bin of all columns in one grouping: of small tables, planning a histogram for each takes longest."""
+    bins: dict[str, dict[int, int]] = {name: {} for name in measured}
+    names = list(measured)
+    rows = _stacked([one.bin_expression() for one in measured.values()])
+    query = f"SELECT c, v, count(*) FROM ({rows}) WHERE v IS NOT NULL GROUP BY c, v"  # noqa: S608 - names are quoted
+    for position, step, count in profiler.rows(query):
+        bins[names[position]][step] = count
+    return bins
+
+
+def _stacked(expressions: Sequence[str]) -> str:
+    """SQL: the values ``v`` of expressions of one type below one another, and which of these they are of (``c``)."""
+    return f"SELECT unnest(range({len(expressions)})) AS c, unnest([{', '.join(expressions)}]) AS v FROM {{parts}}"  # noqa: S608 - names are quoted
+
+
+def _counted_together(profiler: _Profiler, columns: Sequence[Column]) -> Iterator[Sequence[Column]]:
+    """Columns of one type whose values are counted in one query, which has no more of them than one long column."""
+    together = max(1, _EXACT_ROWS // max(1, profiler.row_count)) if profiler.gathers else 1
+    for kind in sorted({column.type for column in columns}):
+        alike = [column for column in columns if column.type == kind]
+        yield from (alike[start : start + together] for start in range(0, len(alike), together))
+
+
+def _add_most_frequent(profiler: _Profiler, columns: Sequence[Column], found: dict[str, Any]) -> None:
+    """Of columns of one type; several only if none is sampled."""
+    sampled = not profiler.exact and found[columns[0].name]["distinct"] > _COUNTABLE_DISTINCT
+    seen = _most_frequent(profiler, columns, sampled)
+    for position, column in enumerate(columns):
+        values, counts, distinct = seen.get(position, ([], [], 0))
+        figures = found[column.name]
+        most_frequent = zip(values, counts, strict=True)
+        figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count in most_frequent]
+        if not sampled:  # every value was looked at, so that there is no need for an estimate
+            figures |= {"distinct": distinct, "distinct_approximate": False}
+        figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None
+
+
+def _most_frequent(
+    profiler: _Profiler, columns: Sequence[Column], sampled: bool
+) -> dict[int, tuple[list[Any], list[int], int]]:
+    """By position of the column: its most frequent values, how often each is there, how many are distinct."""
+    name, groups = _quoted(columns[0].name), "c, v"
     sample = f"USING SAMPLE reservoir({_SAMPLE_ROWS} ROWS) REPEATABLE ({_SEED})" if sampled else ""
-    if column.name in profiler.wide:
+    if columns[0].name in profiler.wide:
         # Only the beginning of a long text is shown, and only that much is held in memory.
-        value, rows = "v", f"SELECT left({name}, {_VALUE_CHARACTERS}) AS v, hash({name}) AS h FROM {{parts}}"  # noqa: S608 - names are quoted
-        rows, groups = f"SELECT v, h FROM ({rows}) {sample}", "v, h"  # noqa: S608 - as above
+        rows = f"SELECT left({name}, {_VALUE_CHARACTERS}) AS v, hash({name}) AS h FROM {{parts}}"  # noqa: S608 - names are quoted
+        rows, groups = f"SELECT 0 AS c, v, h FROM ({rows}) {sample}", "c, v, h"  # noqa: S608 - as above
+    elif len(columns) == 1:
+        rows = f"SELECT 0 AS c, {name} AS v FROM {{parts}} {sample}"  # noqa: S608 - as above
     else:
-        value, rows, groups = name, f"SELECT {name} FROM {{parts}} {sample}", "1"  # noqa: S608 - as above
-    query = (
-        f"SELECT {value}, count(*) AS n, count(*) OVER () FROM ({rows}) WHERE {value} IS NOT NULL GROUP BY {groups} "  # noqa: S608 - as above
-        f"ORDER BY n DESC, 1 LIMIT {MOST_FREQUENT}"
+        rows = _stacked([_quoted(column.name) for column in columns])
+    counted = (
+        f"SELECT c, v, count(*) AS n, {{'n': -n, 'v': v}} AS place FROM ({rows}) WHERE v IS NOT NULL GROUP BY {groups}"  # noqa: S608 - as above
     )
-    seen = profiler.rows(query)
-    figures["most_frequent"] = [{"value": _plain(value), "count": count} for value, count, _ in seen]
-    if not sampled:  # every value was looked at, so that there is no need for an estimate
-        figures |= {"distinct": seen[0][2] if seen else 0, "distinct_approximate": False}
-    figures["most_frequent_sample_rows"] = min(_SAMPLE_ROWS, profiler.row_count) if sampled else None
+    first = ", ".join(f"arg_min({name}, place, {MOST_FREQUENT})" for name in ("v", "n"))
+    query = f"SELECT c, {first}, count(*) FROM ({counted}) GROUP BY c"  # noqa: S608 - as above
+    return {position: (values, counts, distinct) for position, values, counts, distinct in profiler.rows(query)}
 
 
 def _plain(value: Any) -> Any:

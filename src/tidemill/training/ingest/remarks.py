@@ -1,31 +1,14 @@
 """What a person should know about a column as it was read: converted, rounded, or kept as text although it is none."""
 
 from collections.abc import Iterator
-from typing import Any
-
-import pyarrow.compute as pc
+from itertools import islice
 
 from tidemill.schemas.datasets import Column
 from tidemill.training.ingest.decide import Decision
 from tidemill.training.ingest.findings import counted
 from tidemill.training.ingest.kinds import NUMBERS
+from tidemill.training.ingest.looks import looks_of
 from tidemill.training.ingest.model import Batch, Evidence, Kind, Plan
-
-_LIKENESS = 0.95
-"""The share of a column's texts that look like something else, from which on it is worth a word."""
-_NUMBER = r"^\s*[+-]?(\d{1,3}([,.' ]\d{3})+|\d+)([.,]\d+)?\s*$"
-_LOOKS = (
-    (r"^\s*[+-]?\d+,\d+\s*$", "", "decimal commas", "--decimal , reads them as numbers"),
-    (_NUMBER, r"\d[,.' ]\d{3}\b", "numbers with thousands separators", "write them without"),
-    (r"^\s*[+-]?\d+([.,]\d+)?\s*%\s*$", "", "percentages", "write them without the mark"),
-    (
-        r"^\s*(\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d\d)|\d{4}/\d{1,2}/\d{1,2})\s*$",
-        "",
-        "dates",
-        "--type COLUMN=date:%d.%m.%Y, with the format they have, reads them as such",
-    ),
-)
-"""What nearly all texts look like, what some of them must, and what to say about it."""
 
 
 def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, sample: Batch) -> Iterator[str]:
@@ -38,10 +21,11 @@ def remarks(column: Column, plan: Plan, decision: Decision, evidence: Evidence, 
             f"Column {name} holds {counted(evidence.rounded, 'value')} with more digits than are kept: numbers were "
             "rounded to floats, times to microseconds, dates to days."
         )
-    if plan.type == "string" and not plan.fixed:
+    if plan.type == "string" and not plan.fixed and not decision.warning:
         yield from _hidden_types(name, evidence, sample)
-    elif plan.type == "string" and plan.contract and (look := _look(sample.column(name))) is not None:
-        yield f"Column {name} is text by the contract and seems to hold {look[0]}: {look[1]}, with a new contract."
+    elif plan.type == "string" and plan.contract:
+        for look in islice(looks_of(sample.column(name)), 1):
+            yield f"Column {name} is text by the contract, and seems to hold {look.name}; {look.advice} (new contract)."
     if column.all_missing:
         yield f"Column {name} holds no value at all."
 
@@ -63,18 +47,8 @@ def _hidden_types(name: str, evidence: Evidence, sample: Batch) -> Iterator[str]
     if name in sample.quoted and (numbers or evidence.count(Kind.BOOLEAN)):
         yield f"Column {name} is read as text because it holds numbers, or true and false, beside texts."
         return
-    if (look := _look(sample.column(name))) is not None:
-        yield f"Column {name} is read as text although it seems to hold {look[0]}; {look[1]}."
-
-
-def _look(texts: Any) -> tuple[str, str] | None:
-    """What nearly all texts look like, and what to do about it."""
-    for pattern, sign, look, advice in _LOOKS:
-        if _share(texts, pattern) >= _LIKENESS and (not sign or _share(texts, sign) > 0):
-            return look, advice
-    return None
-
-
-def _share(texts: Any, pattern: str) -> float:
-    present = len(texts) - texts.null_count
-    return (pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0) / present if present else 0.0
+    if numbers + evidence.count(Kind.BOOLEAN) == evidence.present > numbers > 0:
+        yield f"Column {name} is read as text because it holds numbers beside true and false."
+        return
+    for look in islice(looks_of(sample.column(name)), 1):
+        yield f"Column {name} is read as text although it seems to hold {look.name}; {look.advice}."
