@@ -53,6 +53,11 @@ class MlflowRest:
         with self._metrics.timed(_operation(route)):
             return await self._call("POST", f"{_API}/{route}", json=body)
 
+    async def patch(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        """``PATCH /api/2.0/mlflow/{route}``; retried only when MLflow could not be reached at all."""
+        with self._metrics.timed(_operation(route)):
+            return await self._call("PATCH", f"{_API}/{route}", json=body)
+
     async def delete(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         """``DELETE /api/2.0/mlflow/{route}``; retried only when MLflow could not be reached at all."""
         with self._metrics.timed(_operation(route)):

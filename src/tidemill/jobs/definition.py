@@ -86,7 +86,8 @@ class TaskDefinition(Generic[PayloadT]):
 
     kind: ``noun.verb``, stable. queue: workers may take only some. run: the task itself, idempotent, since a job that
     lost its worker is run again. timeout_seconds: default, a job may carry its own. long: it may take hours and nobody
-    waits beside it, so that it gets none of a worker's slots for short jobs; its queue holds no other tasks.
+    waits beside it, so that it gets none of a worker's slots for short jobs; its queue holds no other tasks. ended:
+    told of a job that this worker saw end without a result, for good; what it raises is logged, and it is told once.
     """
 
     kind: str
@@ -95,3 +96,4 @@ class TaskDefinition(Generic[PayloadT]):
     run: Callable[[JobContext, PayloadT], Awaitable[dict[str, Any] | None]]
     timeout_seconds: float = 3600
     long: bool = False
+    ended: Callable[[WorkerServices, str], Awaitable[None]] | None = None

@@ -25,6 +25,7 @@ from tidemill.jobs.metrics import JobMetrics
 from tidemill.jobs.outcome import Failed, Outcome, Stopped, Succeeded, record, timed_out
 from tidemill.jobs.run import Assignment, Run, StaleRun, StopReason
 from tidemill.jobs.scratch import ScratchSpace
+from tidemill.jobs.states import JobStatus
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable
 from tidemill.kit.logging import request_id_bound
 from tidemill.kit.tasks import end_tasks
@@ -36,6 +37,8 @@ _LONGEST_BEAT_SECONDS = 1.0
 """Also how soon a running job learns that it shall be cancelled."""
 _LOOK_SECONDS = 5
 _RECORD_RETRY_SECONDS = 0.5
+_ENDED_SECONDS = 10
+_WITHOUT_RESULT = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class Runner:
@@ -123,6 +126,8 @@ class Runner:
         holds = outcome != Stopped(StopReason.OVERTAKEN)
         await journal.stop()
         status = await self._record(assignment, outcome, journal) if holds else None
+        if status in _WITHOUT_RESULT:
+            await self._tell_ended(assignment)
         seconds = time.monotonic() - began
         self.metrics.finished.labels(assignment.kind, status or StopReason.OVERTAKEN).inc()
         self.metrics.duration.labels(assignment.kind).observe(seconds)
@@ -131,6 +136,17 @@ class Runner:
         ending = {"status": status or StopReason.OVERTAKEN, "duration_ms": round(seconds * 1000)}
         reason = {"reason": outcome.error.code} if isinstance(outcome, Failed) else {}
         log.info("Job ended", extra=extra | ending | reason)
+
+    async def _tell_ended(self, assignment: Assignment) -> None:
+        task = self.tasks.get(assignment.kind)
+        if task is None or task.ended is None:
+            return
+        try:
+            async with asyncio.timeout(_ENDED_SECONDS):
+                await task.ended(self.services, assignment.job_id)
+        except Exception as raised:  # noqa: BLE001 - the job has ended, whatever fails now
+            extra = {"job_id": assignment.job_id, "error_type": type(raised).__name__}
+            log.warning("What a job left open stays so for now", extra=extra)
 
     def _journal(self, run: Run) -> RunJournal:
         assignment = run.assignment

@@ -16,6 +16,8 @@ Task = Literal["binary", "multiclass", "regression"]
 ColumnName = Annotated[str, Field(min_length=1, max_length=1024)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 DEFAULT_TIME_BUDGET_SECONDS = 120.0
+JOB_TAG = "tidemill.job_id"
+"""Of everything that a training logs to MLflow."""
 
 
 def _document_split(schema: dict[str, Any]) -> None:

@@ -23,13 +23,13 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from tidemill.adapters.skops_schema import TRUSTED_TYPES
 from tidemill.kit.errors import Unavailable
+from tidemill.schemas.experiments import JOB_TAG
 from tidemill.training.frames import Column
 from tidemill.training.order import MlflowTarget
 from tidemill.training.reports import RunHead, RunRecord
 from tidemill.training.search import TrialRecord, best_of
 from tidemill.training.transformers import BooleanNumbers, DatetimeParts
 
-JOB_TAG = "tidemill.job_id"
 _TRIAL_TAG = "tidemill.trial"
 _NO_TRIAL = "none"
 _MAX_TRIAL_RUNS = 30

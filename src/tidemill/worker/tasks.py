@@ -3,7 +3,7 @@
 from typing import Any
 
 from tidemill.features.datasets import tasks as datasets
-from tidemill.features.experiments.tasks import TASK as TRAIN
+from tidemill.features.experiments import tasks as experiments
 from tidemill.features.monitoring.tasks import REPORT
 from tidemill.features.predictions import tasks as predictions
 from tidemill.features.registry import tasks as registry
@@ -13,7 +13,8 @@ from tidemill.jobs.schedules import Schedule
 
 TASKS: tuple[TaskDefinition[Any], ...] = (
     *datasets.TASKS,
-    TRAIN,
+    experiments.TASK,
+    experiments.END_RUNS,
     REPORT,
     predictions.PARTITIONS,
     *registry.TASKS,
@@ -22,6 +23,7 @@ TASKS: tuple[TaskDefinition[Any], ...] = (
 SCHEDULES: tuple[Schedule, ...] = (
     datasets.HOURLY,
     predictions.HOURLY,
+    experiments.HOURLY,
     registry.HOURLY,
     retention.DAILY,
 )  # fmt: skip

@@ -1,6 +1,9 @@
 """SQL of experiments."""
 
-from sqlalchemy import delete, insert, select, tuple_
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Select, delete, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
@@ -8,6 +11,7 @@ from sqlalchemy.orm import load_only
 from tidemill.db.pages import Cut, cut_rows
 from tidemill.db.tables.experiments import Experiment, Run, RunMetric
 from tidemill.db.tables.jobs import Job
+from tidemill.jobs.states import JobStatus
 from tidemill.kit import ids
 from tidemill.schemas.experiments import RunFilter
 
@@ -17,6 +21,10 @@ _SHOWN_IN_LEADERBOARDS = (
 )  # fmt: skip
 
 
+_MOST_UNFINISHED = 1000
+_WITHOUT_RESULT = (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
 async def experiment_named(session: AsyncSession, name: str) -> Experiment | None:
     return await session.scalar(select(Experiment).where(Experiment.name == name))
 
@@ -24,6 +32,22 @@ async def experiment_named(session: AsyncSession, name: str) -> Experiment | Non
 async def create_experiment_if_missing(session: AsyncSession, name: str, who: str) -> None:
     row = {"id": ids.new_id(ids.EXPERIMENT), "name": name, "created_by": who}
     await session.execute(upsert(Experiment).values(row).on_conflict_do_nothing(index_elements=["name"]))
+
+
+def _unfinished() -> Select[str, str, str]:
+    """Job, its status and the experiment's name of trainings that began and came to nothing."""
+    query = select(Job.id, Job.status, Run.experiment_name).join(Run, Run.job_id == Job.id)
+    return query.where(Job.status.in_(_WITHOUT_RESULT), Run.finished_at.is_(None), Job.attempt > 0)
+
+
+async def unfinished(session: AsyncSession, since: datetime) -> Sequence[tuple[str, str, str]]:
+    newest_first = _unfinished().where(Job.finished_at >= since).order_by(Job.id.desc()).limit(_MOST_UNFINISHED)
+    return [(row[0], row[1], row[2]) for row in await session.execute(newest_first)]
+
+
+async def unfinished_of(session: AsyncSession, job_id: str) -> tuple[str, str, str] | None:
+    row = (await session.execute(_unfinished().where(Job.id == job_id))).one_or_none()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 async def run_and_job(session: AsyncSession, run_id: str) -> tuple[Run, Job | None] | None:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -46,6 +47,26 @@ class RankedRuns:
 
     sort: str
     runs: Cut[tuple[Run, float]]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training whose job ended without a model. status: of the job."""
+
+    job_id: str
+    status: str
+    experiment_name: str
+
+
+async def unfinished(session: AsyncSession, since: datetime) -> list[Unfinished]:
+    """Trainings whose jobs ended since a moment, began and found nothing; the newest ones where there are very many."""
+    return [Unfinished(*row) for row in await queries.unfinished(session, since)]
+
+
+async def unfinished_of(session: AsyncSession, job_id: str) -> Unfinished | None:
+    """The training of a job, if that ended and found nothing."""
+    row = await queries.unfinished_of(session, job_id)
+    return None if row is None else Unfinished(*row)
 
 
 async def start(session: AsyncSession, request: TrainingRequest, principal: str) -> TrainingStarted:

@@ -16,9 +16,11 @@ from tidemill.db.tables.experiments import Run
 from tidemill.features.datasets import service as datasets
 from tidemill.features.experiments import service
 from tidemill.features.experiments.kinds import TRAIN, TrainPayload
+from tidemill.features.experiments.left_open import EndRunsPayload, end_runs, end_runs_of
 from tidemill.features.experiments.service import Found
 from tidemill.jobs.definition import JobContext, Progress, TaskDefinition
 from tidemill.jobs.returned import returned_file
+from tidemill.jobs.schedules import Schedule
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.sandbox.policy import Reach
 
@@ -122,4 +124,7 @@ TASK = TaskDefinition(
     run=run_training,
     timeout_seconds=TRAIN.timeout_seconds,
     long=True,
+    ended=end_runs_of,
 )
+END_RUNS = TaskDefinition("training.end-runs", "maintenance", EndRunsPayload, end_runs, timeout_seconds=600)
+HOURLY = Schedule(name="training-end-runs", cron="23 * * * *", task=END_RUNS, payload=EndRunsPayload())

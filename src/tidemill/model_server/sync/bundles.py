@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from tidemill.adapters.bundles import unpack_bundle
 from tidemill.kit.errors import TidemillError
@@ -30,6 +31,7 @@ class BundleCache:
         self._quarantine = state.quarantine
         self._download = download
         self._cleared = Preparation(self._clear)
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def unpacked(self, sha256: str, size_bytes: int) -> Path:
         """A fresh folder with the files of a bundle, fetched if it is not here or was damaged.
@@ -37,10 +39,16 @@ class BundleCache:
         Raises Invalid for a bundle that cannot be trusted, Unavailable if it cannot be fetched, OSError.
         """
         await asyncio.to_thread(self._prepare)
-        bundle = await self._fetched(sha256, size_bytes)
+        # Two deployments may want the same model.
+        async with self._fetching.setdefault(sha256, asyncio.Lock()):
+            bundle = await self._fetched(sha256, size_bytes)
         folder = self._models / f"{sha256[:16]}-{uuid7().hex}"
+        unpacking = asyncio.create_task(asyncio.to_thread(unpack_bundle, bundle, folder))
         try:
-            await asyncio.to_thread(unpack_bundle, bundle, folder)
+            await asyncio.shield(unpacking)
+        except asyncio.CancelledError:
+            unpacking.add_done_callback(lambda _: _remove_beside(folder))  # a thread goes on to its end
+            raise
         except TidemillError:
             bundle.unlink(missing_ok=True)  # as the store holds it: no damage of this disk
             raise
@@ -91,6 +99,11 @@ class BundleCache:
                 remove_tree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _remove_beside(folder: Path) -> None:
+    """Without keeping the event loop from others."""
+    asyncio.get_running_loop().run_in_executor(None, remove_tree, folder)
 
 
 def _make_durable(part: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidemill.kit.errors import TidemillError, Unavailable
+from tidemill.kit.tasks import end_tasks
 from tidemill.model_server.metrics import ServingMetrics
 from tidemill.model_server.models import ModelTable, ServedModel, identity_of
 from tidemill.model_server.runtimes.base import Runtime
@@ -21,8 +22,10 @@ from tidemill.schemas.serving import DeploymentSpec, LoadStatus
 log = logging.getLogger(__name__)
 
 StartRuntime = Callable[[Path, DeploymentSpec], Awaitable[Runtime]]
-_RESTORED_TOGETHER = 4
-"""Models loaded side by side at a start: their processes begin with seconds of importing."""
+_LOADED_TOGETHER = 4
+"""Models loaded side by side: their processes begin with seconds of importing."""
+_TURN_SECONDS = 20.0
+"""Who takes longer goes on beside the others: a model that hangs while it is loaded keeps no other one waiting."""
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _DISK_PAUSE_SECONDS = 2.0
@@ -38,6 +41,15 @@ class _Failure:
     error: TidemillError
     attempts: int
     next_at: float
+
+
+@dataclass
+class _Load:
+    """A version that is being loaded."""
+
+    identity: tuple[str, int, str]
+    work: asyncio.Task[None] = field(init=False)
+    had_turn: bool = False
 
 
 @dataclass
@@ -70,6 +82,9 @@ class Loader:
         self._on_change = on_change
         self._wanted = Wanted()
         self._failures: dict[str, _Failure] = {}
+        self._loading: dict[str, _Load] = {}
+        self._turns = asyncio.Semaphore(_LOADED_TOGETHER)
+        self._has_changed = False
         self._wake = asyncio.Event()
         self.is_settled = False
         """True once everything wanted at the start was loaded or found not to load."""
@@ -89,39 +104,73 @@ class Loader:
 
     async def run(self) -> None:
         """Load until cancelled."""
-        while True:
-            self._wake.clear()
-            await self.reconcile()
-            self.is_settled = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_seconds()):
-                    await self._wake.wait()
+        try:
+            while True:
+                self._wake.clear()
+                self._begin()
+                self.is_settled = self.is_settled or not self._loading
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause_seconds()):
+                        await self._wake.wait()
+        finally:
+            await end_tasks(*(load.work for load in self._loading.values()))
 
-    async def reconcile(self) -> None:
-        """One pass over everything wanted."""
+    async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
+        """Load what an earlier process served last; what does not load any more is left to `run`.
+
+        What takes longer than a turn is not waited for: it goes on beside the rest.
+        """
+        for spec in specs:
+            self._begin_load(spec)
+        if self._loading:
+            await asyncio.wait([load.work for load in self._loading.values()], timeout=_TURN_SECONDS)
+        self._failures.clear()
+
+    def _begin(self) -> None:
+        """Remove what is not wanted any more, give up loading it, and begin to load what is."""
         gone = set(self._models.names()) - set(self._wanted.specs) - self._wanted.unresolved
         for name in gone:
             self._models.remove(name)
         for name in set(self._failures) - set(self._wanted.specs):
             del self._failures[name]
-        changed = bool(gone)
-        for name in list(self._wanted.specs):
-            spec = self._wanted.specs.get(name)  # it may have changed while another one was loaded
-            if spec is not None and self._is_due(spec):
-                changed = await self._load(spec) or changed
-        if changed:
+        for name, load in self._loading.items():
+            spec = self._wanted.specs.get(name)
+            if load.identity != (identity_of(spec) if spec else None) and name not in self._wanted.unresolved:
+                load.work.cancel()
+        for name, spec in self._wanted.specs.items():
+            if name not in self._loading and self._is_due(spec):
+                self._begin_load(spec)
+        self._has_changed = self._has_changed or bool(gone)
+        # Not after each of many: what is remembered meanwhile would be less than what was served.
+        if self._has_changed and all(load.had_turn for load in self._loading.values()):
+            self._has_changed = False
             self._changed()
 
-    async def restore(self, specs: Sequence[DeploymentSpec]) -> None:
-        """Load what an earlier process served last; what does not load any more is left to `reconcile`."""
-        turns = asyncio.Semaphore(_RESTORED_TOGETHER)
+    def _begin_load(self, spec: DeploymentSpec) -> None:
+        load = _Load(identity_of(spec))
+        load.work = asyncio.create_task(self._in_turn(spec, load), name=f"load {spec.name}")
+        self._loading[spec.name] = load
+        load.work.add_done_callback(lambda _: self._no_longer_loading(spec.name))
 
-        async def load(spec: DeploymentSpec) -> None:
-            async with turns:
-                await self._load(spec)
+    def _no_longer_loading(self, name: str) -> None:
+        del self._loading[name]
+        self._wake.set()
 
-        await asyncio.gather(*(load(spec) for spec in specs))
-        self._failures.clear()
+    async def _in_turn(self, spec: DeploymentSpec, load: _Load) -> None:
+        """A model that hangs keeps the others waiting for one turn, and only if as many do as are loaded together."""
+        async with self._turns:
+            work = asyncio.create_task(self._load(spec))
+            try:
+                await asyncio.wait({work}, timeout=_TURN_SECONDS)
+            except asyncio.CancelledError:
+                await end_tasks(work)
+                raise
+        load.had_turn = True
+        self._wake.set()
+        try:
+            self._has_changed = await work or self._has_changed
+        finally:
+            await end_tasks(work)
 
     def statuses(self) -> list[LoadStatus]:
         return [self._status(name) for name in sorted(set(self._wanted.specs) | self._wanted.unresolved)]
@@ -152,10 +201,12 @@ class Loader:
         started = time.perf_counter()
         try:
             served = await self._loaded(spec)
-        except TidemillError as error:
+        except Exception as raised:
+            error = _told(raised)
             self._remember_failure(spec, error)
             self._metrics.loads.labels(spec.name, "failed").inc()
-            log.error("A model cannot be loaded", extra={**fields, "reason": error.code})  # noqa: TRY400 - the code says it
+            extra = {**fields, "reason": error.code}
+            log.error("A model cannot be loaded", extra=extra, exc_info=error is not raised)  # noqa: TRY400 - the code says it
             return False
         self._models.swap(spec.name, served)
         self._failures.pop(spec.name, None)
@@ -171,10 +222,8 @@ class Loader:
             raise Unavailable(_DISK, reason) from error
         try:
             runtime = await self._start_runtime(folder, spec)
-        except BaseException as error:
+        except BaseException:
             self._bundles.remove_unpacked(folder)
-            if isinstance(error, Exception) and not isinstance(error, TidemillError):
-                raise TidemillError("model_not_loadable", f"Loading failed ({type(error).__name__}).") from error
             raise
         return ServedModel(spec, runtime, on_free=lambda: self._bundles.remove_unpacked(folder))
 
@@ -197,3 +246,9 @@ class Loader:
         self._on_change(specs)
         wanted = {spec.bundle_sha256 for spec in self._wanted.specs.values()}
         self._bundles.keep_only(wanted | {spec.bundle_sha256 for spec in specs})
+
+
+def _told(raised: Exception) -> TidemillError:
+    if isinstance(raised, TidemillError):
+        return raised
+    return TidemillError("model_not_loadable", f"Loading failed ({type(raised).__name__}).")
