@@ -195,7 +195,8 @@ class ComputeChild:
             lambda: Bounds.of(settings.memory_limit_bytes, settings.disk_limit_bytes, folders),
             _GUARD_POLL_SECONDS,
         )
-        _signal_group(process.pid, signal.SIGKILL)
+        if process.returncode is None:  # its number may be somebody else's otherwise
+            _signal_group(process.pid, signal.SIGKILL)
 
     async def _end(self, process: asyncio.subprocess.Process, side: list[asyncio.Task[None]]) -> None:
         strays = _descendants(process.pid)

@@ -266,5 +266,6 @@ async def test_the_process_of_a_model_ends_with_its_server_and_leaves_nothing(ho
     process_id = hostile.process_id
     assert process_id is not None
     assert Path(f"/proc/{process_id}/environ").read_bytes().count(b"hunter2") == 0
+    assert Path(f"/proc/{process_id}/oom_score_adj").read_text() == "1000\n"
     await hostile.close()
     assert not Path(f"/proc/{process_id}").exists()
