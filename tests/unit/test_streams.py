@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from tidemill.kit.streams import lines_of
+from tidemill.kit.streams import drop_rest, lines_of
 from tidemill.model_server.runtimes.prints import Prints
 
 LINES = 5_000
@@ -48,6 +48,25 @@ async def test_a_model_that_prints_without_end_is_logged_for_a_while_and_read_to
         await Prints().log(reader)
     assert len(caplog.records) == 50
     assert reader.at_eof()
+
+
+async def test_what_nobody_wants_is_read_to_its_end_with_pauses_in_which_others_go_on() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(bytes(10 << 16))
+    reader.feed_eof()
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    beside = asyncio.create_task(other())
+    await drop_rest(reader)
+    beside.cancel()
+    assert reader.at_eof()
+    assert turns >= 10
 
 
 async def test_what_a_model_prints_once_it_was_asked_is_not_logged_since_it_may_be_rows(

@@ -17,6 +17,7 @@ from tidemill.adapters.array_bounds import check_arrays
 from tidemill.adapters.lightgbm_text import UnsoundText, check_text
 from tidemill.adapters.mlmodel import MLMODEL_FILE, ModelCard, file_inside, parse_json
 from tidemill.adapters.model_parts import check_calls, parts_of
+from tidemill.adapters.predict_settings import settle
 from tidemill.adapters.skops_schema import READING, TRUSTED_TYPES, Contents, StrangeSchema, read_contents
 from tidemill.adapters.tree_nodes import check_trees
 from tidemill.kit.errors import Invalid, Problem, TooLarge
@@ -134,7 +135,8 @@ def load_skops(file: Path) -> Any:
     """What a skops file of trusted types holds. Raises whatever skops raises for any other.
 
     Raises ValueError for a model that would open the files its input names, StrangeCall for one that would call what
-    honest models do not hold, UnsoundTree or UnsoundArray for one that would go round in circles or beyond its arrays.
+    honest models do not hold, UnsoundTree or UnsoundArray for one that would go round in circles or beyond its arrays,
+    StrangeSettings for one that would have its library predict otherwise.
     """
     model = importlib.import_module("skops.io").load(file, trusted=list(TRUSTED_TYPES))
     parts = list(parts_of(model))
@@ -143,20 +145,8 @@ def load_skops(file: Path) -> Any:
         raise ValueError("it opens the files that its input names")
     check_trees(parts)
     check_arrays(parts)
-    _order_sums(parts)
+    settle(parts)
     return model
-
-
-def _order_sums(parts: Iterable[Any]) -> None:
-    """A forest adds up its trees as its threads get there, so that the same rows would get answers that differ in the
-    last digit; with one thread they are added in the trees' order."""
-    forests = (
-        importlib.import_module("sklearn.ensemble._forest").BaseForest,
-        importlib.import_module("sklearn.ensemble").IsolationForest,
-    )
-    for part in parts:
-        if isinstance(part, forests):
-            part.n_jobs = 1
 
 
 class _Predictor:

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 import psutil
 
 from tidemill.adapters.store_mark import AWAY
+from tidemill.jobs.journal import MAX_LINES
 from tidemill.jobs.lease import Lease
 from tidemill.jobs.messages import Message, read_message
 from tidemill.kit.disk_room import disk_limit
 from tidemill.kit.errors import Invalid, TidemillError, Unavailable, Unsupported, from_record
-from tidemill.kit.streams import lines_of, pipe_reader
+from tidemill.kit.streams import drop_rest, lines_of, pipe_reader
 from tidemill.sandbox.child import command, environment, policy_of, refuse_foreign_code
 from tidemill.sandbox.confinement import Kernel
 from tidemill.sandbox.guard import Bounds, first_excess
@@ -39,6 +40,7 @@ _MOST_CPU_SECONDS = 14 * 24 * 3600
 _EXIT_TIMEOUT_SECONDS = 30
 _KILLED_TIMEOUT_SECONDS = 10
 _LAST_PRINTS_SECONDS = 1
+_MANY_MESSAGES_PAUSE_SECONDS = 0.001
 DIED_CODE = "compute_died"
 _MODULE = "tidemill.jobs.child"
 
@@ -158,6 +160,7 @@ class ComputeChild:
         }
 
     async def _listen(self, reader: asyncio.StreamReader) -> Message | None:
+        count = 0
         while True:
             try:
                 line = await reader.readline()
@@ -173,7 +176,9 @@ class ComputeChild:
             if message["type"] in {"result", "error"}:
                 return message
             await self._on_message(message)
-            await asyncio.sleep(0)  # whoever sends without pause leaves time for others
+            count += 1
+            # Whoever sends without pause leaves time for others.
+            await asyncio.sleep(0 if count < MAX_LINES else _MANY_MESSAGES_PAUSE_SECONDS)
 
     async def _pump(self, prints: BinaryIO) -> None:
         """What the child prints, to the job's log."""
@@ -182,10 +187,15 @@ class ComputeChild:
             await self._pass_on(reader)
 
     async def _pass_on(self, reader: asyncio.StreamReader) -> None:
+        count = 0
         async for line in lines_of(reader):
             text = line.decode(errors="replace").rstrip()
             if text:
                 await self._on_message({"type": "log", "level": "info", "message": text})
+            count += 1
+            if count > MAX_LINES:  # more than a job's log keeps
+                break
+        await drop_rest(reader)
 
     async def _guard(self, process: asyncio.subprocess.Process) -> None:
         folders = (self._order.directory, *self._order.reach.write)
@@ -195,7 +205,8 @@ class ComputeChild:
             lambda: Bounds.of(settings.memory_limit_bytes, settings.disk_limit_bytes, folders),
             _GUARD_POLL_SECONDS,
         )
-        _signal_group(process.pid, signal.SIGKILL)
+        if process.returncode is None:  # its number may be somebody else's otherwise
+            _signal_group(process.pid, signal.SIGKILL)
 
     async def _end(self, process: asyncio.subprocess.Process, side: list[asyncio.Task[None]]) -> None:
         strays = _descendants(process.pid)

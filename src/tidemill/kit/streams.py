@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
+_DROPPED_BYTES = 1 << 16
+_PAUSE_SECONDS = 0.01
+
 
 async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The lines until the end, after each of which everybody else has a turn: a reader whose buffer is full gives none.
@@ -20,6 +23,14 @@ async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         if line is not None:
             yield line
         await asyncio.sleep(0)
+
+
+async def drop_rest(reader: asyncio.StreamReader) -> None:
+    """Read to the end what nobody wants any more; whoever writes without pause waits, not those beside it."""
+    while True:
+        if not await reader.read(_DROPPED_BYTES):
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def pipe_reader(pipe: BinaryIO, limit_bytes: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:

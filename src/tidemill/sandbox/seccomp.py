@@ -49,11 +49,14 @@ _WITHOUT_EFFECT = (
 )  # fmt: skip
 """Answered with success and not done: Landlock does not look at them, and honest code that copies a file makes them.
 The last two write what all others have not written yet, and have these wait."""
+_ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr",
+               "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr")  # fmt: skip
+"""Extended ones of any file, whatever Landlock says of its contents; answered as by a file system that has none."""
 _HAS_RULES = frozenset({
     "clone", "kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "prlimit64", "sched_setaffinity",
     "socket", "socketpair", "connect", "sendto", "fcntl", "ioctl", "prctl", "personality", "clone3",
     "close_range", "mkdir", "mkdirat", "umask",
-    "setxattr", "lsetxattr", "fsetxattr", "fallocate", "mmap", "setsockopt", *_MOVING,
+    *_ATTRIBUTES, "fallocate", "mmap", "setsockopt", *_MOVING,
     *_EVERY_SOCKET, *_SENDING, *_WITHOUT_EFFECT,
 })  # fmt: skip
 
@@ -126,7 +129,7 @@ def program(known: Machine, network: Network | None, process_id: int) -> bytes:
 def _rules(known: Machine, network: Network | None, process_id: int) -> Iterator[_Rule]:
     yield from (_Rule(call) for call in known.numbers if call not in _HAS_RULES)
     yield from (_Rule(call, 0) for call in _WITHOUT_EFFECT)
-    yield from (_Rule(call, errno.EOPNOTSUPP) for call in ("setxattr", "lsetxattr", "fsetxattr"))
+    yield from (_Rule(call, errno.EOPNOTSUPP) for call in _ATTRIBUTES)
     # Takes a whole disk before anybody can look; who asks for it politely then writes instead.
     yield _Rule("fallocate", errno.EOPNOTSUPP)
     yield from (_Rule(call, errno.ENOSYS) for call in _MOVING)

@@ -59,6 +59,11 @@ def _attempts(request: dict[str, Any]) -> dict[str, Callable[[], Any]]:
         "open a secret to others by its access list": lambda: _set_attribute_at(request["secrets"][0]),
         "take memory that counts for nobody": lambda: mmap.mmap(-1, 4096),
         "take such memory from a device": lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096),
+        "attributes of a secret": lambda: os.listxattr(request["secrets"][0]),
+        "first to be ended no more": lambda: Path("/proc/self/oom_score_adj").write_text("0"),
+        "memory of its own as a file": lambda: Path("/proc/self/mem").open("r+b"),
+        "root by way of itself": lambda: Path("/proc/self/root/etc/passwd").read_bytes(),
+        "write to its own code": lambda: Path(__file__).open("ab"),
         "watch a folder": lambda: _watch(request["folders"][0]),
         "hold up whoever opens a file": _lease,
         "remove a secret": lambda: os.unlink(request["secrets"][0]),
@@ -71,6 +76,9 @@ def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], A
     return {
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", request["port"]), 5),
         "connect by Multipath TCP": lambda: _connect_multipath(request["port"]),
+        "talk to the kernel by netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+        "talk to the host of a virtual machine": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
+        "ciphers of the kernel": lambda: socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET, 0),
         "listen": lambda: socket.create_server(("127.0.0.1", 0)),
         "connect to a socket file": lambda: _connect_unix(request["socket"]),
         "send to a socket file": lambda: _send_unix(request["datagrams"]),
@@ -92,6 +100,11 @@ def _on_others(request: dict[str, Any], parent: int) -> dict[str, Callable[[], A
 
 def _on_the_kernel() -> dict[str, Callable[[], Any]]:
     return {
+        "faults of pages": lambda: _syscall(323 if _X86 else 282, 0),
+        "counters of the processor": lambda: _syscall(298 if _X86 else 241, _buffer(128), 0, -1, -1, 0),
+        "file by its handle": lambda: _syscall(304 if _X86 else 265, -100, _buffer(128), 0),
+        "tree of mounts": lambda: _syscall(428, -100, b"/", 1),
+        "memory of the machine shared by name": lambda: Path("/dev/shm/hostile").write_bytes(b"x"),
         "fork": _fork,
         "run a program": lambda: subprocess.run(["/bin/true"], check=True),
         "become a program": lambda: os.execv("/bin/true", ["true"]),

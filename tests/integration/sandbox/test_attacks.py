@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ MLMODEL = """flavors:
     python_version: 3.13.0
 """
 MODEL = """
-import json, pathlib
+import json, pathlib, signal
 
 class Hostile:
     def __init__(self, targets):
@@ -200,6 +201,13 @@ class Hostile:
         if frame["x"][0] == 3:
             answer_ahead()
             return ["honest"] * len(frame)
+        if frame["x"][0] == 4:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if frame["x"][0] == 5:
+            os.write(int(sys.argv[1]), bytes([0, 0, 0, 99]) + b"{")
+            threading.Event().wait()
+        if frame["x"][0] == 6:
+            ctypes.string_at(0)
         found = attack(self.targets) if frame["x"][0] else self.at_loading
         return [json.dumps(found)] * len(frame)
 
@@ -253,6 +261,22 @@ async def test_a_model_that_hangs_up_and_runs_on_is_replaced_even_after_its_serv
     assert hostile.process_id != first
 
 
+FAILING = {4.0: "predict_timeout", 5.0: "predict_timeout", 6.0: "model_process_died"}
+"""Stopped by its own signal, silent in the middle of an answer, ended by the kernel."""
+
+
+async def test_a_model_that_stops_or_hangs_or_crashes_is_told_in_time_and_replaced(hostile: ChildRuntime) -> None:
+    patient = hostile._order
+    for value, code in FAILING.items():
+        first, hostile._order = hostile.process_id, replace(patient, timeout_seconds=1)
+        with pytest.raises(Unavailable) as ended:
+            await hostile.predict({"x": [value]}, None)
+        assert ended.value.code == code
+        assert not Path(f"/proc/{first}").exists()
+        hostile._order = patient
+        assert len((await hostile.predict({"x": [0.0]}, None)).prediction) == 1
+
+
 async def test_a_model_that_answers_what_it_was_not_asked_is_replaced(hostile: ChildRuntime) -> None:
     first = hostile.process_id
     with pytest.raises(Unavailable) as ended:
@@ -266,5 +290,6 @@ async def test_the_process_of_a_model_ends_with_its_server_and_leaves_nothing(ho
     process_id = hostile.process_id
     assert process_id is not None
     assert Path(f"/proc/{process_id}/environ").read_bytes().count(b"hunter2") == 0
+    assert Path(f"/proc/{process_id}/oom_score_adj").read_text() == "1000\n"
     await hostile.close()
     assert not Path(f"/proc/{process_id}").exists()

@@ -3,16 +3,13 @@
 import asyncio
 import logging
 
-from tidemill.kit.streams import lines_of
+from tidemill.kit.streams import drop_rest, lines_of
 
 log = logging.getLogger(__name__)
 
 _MOST_LINES = 50
 """A model that does not load prints them anew with every attempt."""
 _MOST_CHARACTERS = 500
-_DROPPED_BYTES = 1 << 16
-_PAUSE_SECONDS = 0.01
-"""Between pieces that are dropped: whoever prints without pause waits, not those who are served."""
 
 
 class Prints:
@@ -37,7 +34,4 @@ class Prints:
                 break
             text = line.decode(errors="replace").rstrip()
             log.info("A model printed", extra={"printed": text[:_MOST_CHARACTERS]})
-        while True:
-            if not await prints.read(_DROPPED_BYTES):
-                return
-            await asyncio.sleep(_PAUSE_SECONDS)
+        await drop_rest(prints)
