@@ -43,10 +43,15 @@ _LOOKS = (
     Look(
         r"[+-]?\d{1,3}(,\d{3})?",
         "numbers with thousands separators or decimal commas",
-        "write the former without; --decimal , reads the latter as numbers",
+        "write the former without, the latter with points; --decimal , reads these as numbers from delimited text",
         ",",
     ),
-    Look(r"[+-]?\d+(,\d+)?", "decimal commas", "--decimal , reads them as numbers", ","),
+    Look(
+        r"[+-]?\d+(,\d+)?",
+        "decimal commas",
+        "--decimal , reads them as numbers from delimited text; elsewhere write points",
+        ",",
+    ),
     Look(
         rf"[+-]?\d{{1,3}}([,.{_APOSTROPHES}{_BLANKS}]\d{{3}})*([.,]\d+)?|[+-]?\d{{1,2}}(,\d\d)+,\d{{3}}(\.\d+)?",
         "numbers with thousands separators",
