@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
+
 _LIKENESS = 0.95
 """The share of a column's texts that look like something else, from which on it is worth a word."""
 _LOOKED_AT = 1000
@@ -106,5 +108,6 @@ _LOOKS = (
 
 def looks_of(texts: Any) -> Iterator[Look]:
     """What the first texts of an array look like, the likeliest first."""
-    bare = [text.strip() for text in texts[:_LOOKED_AT].to_pylist() if text is not None]
+    begun = pc.utf8_slice_codeunits(texts[:_LOOKED_AT], 0, _LONGEST + 1)  # texts may be long
+    bare = [text.strip() for text in begun.to_pylist() if text is not None]
     return (look for look in _LOOKS if look.fits(bare))
