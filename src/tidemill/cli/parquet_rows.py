@@ -66,6 +66,8 @@ def _values(column: Any) -> tuple[list[Any], bool]:
     if arrow.types.is_timestamp(kind):
         written = _as_it_is if kind.tz is not None else _without_zone
         return _moments(column.cast(arrow.int64()), (1, _TICKS[kind.unit]), written)
+    if arrow.types.is_time(kind):  # as datasets write them
+        return column.cast(arrow.string()).to_pylist(), False
     values: list[Any] = column.to_pylist()
     is_rounded = arrow.types.is_decimal(kind) and kind.scale > 0 and any(map(_has_more_digits, values))
     return values, is_rounded

@@ -38,6 +38,7 @@ _READ_ELSEWHERE = {
 }
 """What becomes a dataset, or may hold what does, but is no text."""
 _ARRAY = re.compile(r'\[\s*([{\[\]"]|$|-?\d[\d.eE+-]*\s*,)')
+_PRINTED_OBJECT = re.compile(r"\{\s*'[^\r\n]*\}[ \t]*(?:[\r\n]|$)")
 _PAGE = re.compile(r"<(!doctype|html|\?xml)\b", re.IGNORECASE)
 
 
@@ -104,13 +105,19 @@ def looks_like_utf16(data: bytes) -> bool:
 
 
 def detect_text_format(beginning: str) -> FileFormat:
-    """CSV, JSON or NDJSON by the first characters of the decoded text. Raises Unsupported for HTML and XML."""
+    """CSV, JSON or NDJSON by the first characters of the decoded text.
+
+    Raises Unsupported for HTML, XML, and objects that are nearly JSON.
+    """
     text = beginning.lstrip()
     if _PAGE.match(text):
         raise Unsupported("format_unsupported", f"The file is a page of HTML or XML. Read are {_FORMATS_READ}.")
     if text.startswith("["):
         # An array of anything else than objects is JSON too, though it is refused then.
         return FileFormat.JSON if _ARRAY.match(text) else FileFormat.CSV
+    if _PRINTED_OBJECT.match(text):
+        detail = "The file holds objects with single quotes, as Python prints them; in JSON they are double."
+        raise Unsupported("format_unsupported", detail)
     if text.startswith("{"):
         return FileFormat.NDJSON if text[1:].lstrip()[:1] in ('"', "}") else FileFormat.CSV
     return FileFormat.CSV

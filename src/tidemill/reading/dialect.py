@@ -57,6 +57,17 @@ class Dialect:
         """What looks at the text's rows from the first on."""
         return Quoting(self.quote, self.delimiter, len(self.names), self.quotes_proven)
 
+    @property
+    def repeatable_names(self) -> tuple[int, tuple[str, ...]]:
+        """Names that a row would say again where files were put together, and the place of the first one.
+
+        None in a file of one column, whose texts may be anything, and without a header.
+        """
+        if not self.has_header or len(self.names) == 1:
+            return 0, ()
+        first = 1 if self.names[0] == INDEX_NAME else 0  # which may be made up
+        return first, self.names[first:]
+
     def reader_options(self) -> dict[str, object]:
         """For the csv module of the standard library, which reads the same rows as the fast reader."""
         return {

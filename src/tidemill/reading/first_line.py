@@ -1,4 +1,4 @@
-"""First lines that are no row of the table: a word to a spreadsheet, a comment, or a title."""
+"""Lines that are no row of the table: a word to a spreadsheet, a comment, or a title above it, and its names again."""
 
 import re
 from collections import Counter
@@ -48,6 +48,13 @@ def refuse_title(rows: Sequence[Sequence[str]]) -> None:
     if width > 1 and 2 * count > len(rows):
         detail = f"It has one field where others have {width}: remove it if it is a title, and those that follow it."
         raise _refused("title_line", detail)
+
+
+def repeated_names(line: int) -> Invalid:
+    """The error of a row that says the names again."""
+    detail = "It says the names again: remove it if files were put together; if the first line is no header, say so."
+    return Invalid("names_repeated", f"The row at line {line} is not one of the table. {detail}",
+                   [Problem(f"row {line}", "names_repeated", detail)])  # fmt: skip
 
 
 def _refused(code: str, detail: str) -> Invalid:

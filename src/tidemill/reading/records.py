@@ -13,6 +13,7 @@ from typing import NoReturn
 from tidemill.kit.errors import Invalid, Problem, TooLarge, Unsupported
 from tidemill.reading.detect import detect_text_format
 from tidemill.reading.dialect import Dialect, beginning_of, ends_within_quotes, sniff_sample
+from tidemill.reading.first_line import repeated_names
 from tidemill.reading.missing import missing_tokens
 from tidemill.reading.opened import OpenedText
 from tidemill.schemas.datasets import FileFormat, IngestOptions
@@ -53,6 +54,7 @@ class DelimitedText:
         reader = csv.reader(lines, strict=True, **self.dialect.reader_options())  # type: ignore[arg-type]
         quoting = self.dialect.quoting()
         header_left = self.dialect.has_header
+        first, names = self.dialect.repeatable_names
         while (begins := lines.begin_record()) and (cells := next_record(reader, begins)) is not None:
             if not cells and len(self.names) > 1:
                 continue  # in a file of one column a blank line is a missing value
@@ -61,7 +63,15 @@ class DelimitedText:
                 continue
             if not quoting.is_proven and (len(lines.record) > 1 or quoting.quote in lines.record[0]):
                 quoting.look(lines.record, len(cells), begins)
+            # The first name alone tells of nearly every row that it does not.
+            if names and cells[first : first + 1] and cells[first].strip() == names[0]:
+                self._refuse_names(cells, begins)
             yield Record(begins, self._with_missing(cells or [""], lines.record))
+
+    def _refuse_names(self, cells: list[str], line: int) -> None:
+        first, names = self.dialect.repeatable_names
+        if tuple(cell.strip() for cell in cells[first:]) == names:
+            raise repeated_names(line)
 
     def ragged(self, record: Record) -> Problem | None:
         """What is wrong with a record that has too few or too many cells."""

@@ -144,6 +144,12 @@ def test_parquet_and_arrow_are_read(ingest: Ingest, tmp_path: Path) -> None:
         check(ingest(tmp_path / name))
 
 
+def test_numbers_that_a_format_with_types_has_as_texts_are_told(ingest: Ingest, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": ["1", "2"], "b": ["007", "x"], "c": ["12%", "5%"]}), tmp_path / "t.parquet")
+    said = ingest(tmp_path / "t.parquet")["warnings"]
+    assert ["a is text in the file" in said[0], "c is read as text" in said[1], len(said)] == [True, True, 2]
+
+
 def test_types_of_parquet_are_kept_widened_or_refused(ingest: Ingest, tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     moment = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)

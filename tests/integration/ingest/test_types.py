@@ -213,6 +213,7 @@ def test_texts_that_would_be_missing_numbers_are_texts(ingest: Ingest) -> None:
         (["31.12.2023", "01.01.2024"], "date:%d.%m.%Y"),
         ([*map(str, range(50)), "07"], "leading zeros"),
         (["1", "12345678901234567890"], "64 bits"),
+        (["12345678901234567890"] * 2, "64 bits"),
         ([*map(str, range(50)), str(2**53 + 1), "1.5"], "no float holds"),
         (["true"] * 40 + ["maybe"], "true and false"),
         (['"1.015,37"', '"12,5"', "7"], "thousands separators"),

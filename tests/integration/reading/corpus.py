@@ -89,6 +89,9 @@ DIALECTS: dict[str, Text] = {
     "a mark of the byte order within a line": Text(
         _rows(("a\ufeff", "x"), ("\ufeffb", "y")).encode(), [("a\ufeff", "x"), ("\ufeffb", "y")]
     ),
+    "a name as a value": Text(
+        _rows(("truth", "note"), ("note", "truth")).encode(), [("truth", "note"), ("note", "truth")]
+    ),
     "blanks around cells": Text(_rows((" a ", " x"), ("b", "y ")).encode(), [(" a ", " x"), ("b", "y ")]),
     "missing cells": Text(
         _rows(("NA", ""), ("a", "null"), ("b", "N/A")).encode(), [(None, None), ("a", None), ("b", None)]
@@ -178,6 +181,15 @@ DAMAGES: dict[str, Text] = {
         )
         for count in range(3)
     },
+    "files put together, each with its names": Text((PLAIN + PLAIN).encode(), code="names_repeated", line=5),
+    "files put together, each with its names, quoted once and far": Text(
+        (HEADER + f"{IDS[0]},a,x\n" * 40_000 + '"prediction_id", truth ,note\n').encode(),
+        code="names_repeated",
+        line=40_002,
+    ),
+    "objects as Python prints them": Text(
+        f"{{'prediction_id': '{IDS[0]}', 'truth': 'a', 'note': 'x'}}\n".encode() * 3, code="format_unsupported"
+    ),
     "title above the names": Text(f"Report of today\n\n{PLAIN}".encode(), code="title_line", line=1),
     "page of HTML": Text(b"<!DOCTYPE html>\n<html><p>1, 2, 3</p></html>\n", code="format_unsupported"),
     "zip archive": Text(_zipped(PLAIN), code="format_unsupported"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.integration.ingest.ingesting import Ingest, table_of
 from tidemill.cli.predict import rows_of_json
 from tidemill.cli.prediction_results import ResultFile
 from tidemill.cli.prediction_rows import RowFile, checked_rows
@@ -97,6 +98,13 @@ def test_digits_that_are_cut_off_are_told_once(tmp_path: Path) -> None:
     (batch,) = RowFile(written(tmp_path / "x.parquet", table), COLUMNS, said.append).batches(10)
     assert [row["c"] for row in batch.rows] == ["1970-01-01T00:00:00.000001+00:00", "1970-01-01T00:00:01.234567+00:00"]
     assert [f"column {name} " in sentence for name, sentence in zip("ac", said, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("kind", [pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")])
+def test_times_of_the_day_are_the_texts_that_a_dataset_has_of_them(tmp_path: Path, kind: pa.DataType) -> None:
+    file = written(tmp_path / "x.parquet", pa.table({"a": [1.0] * 2, "c": pa.array([1, 37_800], kind)}))
+    kept = table_of(Ingest(tmp_path)(file)).column("c").to_pylist()
+    assert [row["c"] for row in rows_of(file)] == kept
 
 
 def test_a_file_without_a_header_is_read_by_the_names_that_its_dataset_has(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def read(values: pa.Array, kind: str) -> tuple[list[Any], int]:
         (pa.array([-1], pa.timestamp("us", "No/Such")), "datetime", "1969-12-31 23:59:59.999999", 0),
         (pa.array([-365], pa.date32()), "datetime", "1969-01-01 00:00:00", 0),
         (pa.array([86_400_000], pa.date64()), "string", "1970-01-02", 0),
+        (pa.array([37_800_000_000], pa.time64("us")), "string", "10:30:00.000000", 0),
+        (pa.array([37_800], pa.time32("s")), "string", "10:30:00.000", 0),
         (pa.array([Decimal("1.50")]), "double", "1.5", 0),
         (pa.array([Decimal("1.234567890123456789")]), "double", "1.2345678901234567", 1),
         (pa.array([Decimal(12345678901234567)]), "long", "12345678901234567", 0),

@@ -177,6 +177,9 @@ class _Reading:
             return self._moments(name, column)
         if pa.types.is_decimal(kind):
             return self._decimals(name, column)
+        if pa.types.is_time(kind):  # as datasets write them
+            texts: list[Any] = column.cast(pa.string()).to_pylist()
+            return texts
         if pa.types.is_nested(kind):
             self._take(sum(2 * _flat_bytes(chunk) for chunk in column.chunks))
             values: list[Any] = column.to_pylist()

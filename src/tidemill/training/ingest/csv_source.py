@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from tidemill.kit.errors import Invalid, Problem, TooLarge
 from tidemill.reading.dialect import Dialect, sniff
+from tidemill.reading.first_line import repeated_names
 from tidemill.reading.missing import missing_tokens
 from tidemill.reading.text import PlainText
 from tidemill.schemas.datasets import MAX_ROW_PROBLEMS, IngestOptions
@@ -88,6 +90,7 @@ class CsvSource:
         for table in self._tables(ragged):
             if table.nbytes > self._limits.longest_row_bytes:
                 self._check_lengths(table, index)
+            self._refuse_names(table, index)
             wanted = table.slice(max(0, start - index))
             index += table.num_rows
             if wanted.num_rows and not ragged.total:
@@ -96,6 +99,19 @@ class CsvSource:
         self._look_at_quotes().result()
         if ragged.total:
             self._refuse_ragged(ragged)
+
+    def _refuse_names(self, table: pa.Table, start: int) -> None:
+        """Raise Invalid for a row that says the names again, as where files were put together."""
+        first, names = self.dialect.repeatable_names
+        again = None
+        for column, name in zip(table.columns[first:], names, strict=True) if names else ():
+            same = pc.equal(pc.utf8_trim_whitespace(column), name)
+            again = same if again is None else pc.and_kleene(again, same)
+            if not pc.any(again).as_py():  # as the first column nearly always tells
+                return
+        if again is not None:
+            row = start + again.index(True).as_py()
+            raise repeated_names(self.row_numbers([row])[row])
 
     def _check_lengths(self, table: pa.Table, start: int) -> None:
         """Arrow lets a row span two blocks, which has room for one that nothing else takes."""

@@ -19,7 +19,7 @@ from tidemill.training.ingest.planning import (
     source_types,
     typed_plan,
 )
-from tidemill.training.ingest.remarks import remarks
+from tidemill.training.ingest.remarks import Seen, remarks
 from tidemill.training.ingest.text_column import TextReading
 
 _MAX_PASSES = 6
@@ -63,7 +63,7 @@ def normalise_table(runner: PassRunner, contract: TableSchema | None) -> Normali
         sentence
         for column in columns
         for sentence in remarks(
-            column, plans[column.name], decisions[column.name], result.evidence[column.name], sample
+            column, plans[column.name], decisions[column.name], Seen(evidence[column.name], sample, runner.source.typed)
         )
     ]
     longest = {name: evidence[name].longest_bytes for name in plans}
