@@ -64,7 +64,7 @@ class DelimitedText:
             if not quoting.is_proven and (len(lines.record) > 1 or quoting.quote in lines.record[0]):
                 quoting.look(lines.record, len(cells), begins)
             # The first name alone tells of nearly every row that it does not.
-            if names and cells[first : first + 1] and cells[first].strip() == names[0]:
+            if names and len(cells) > first and names[0] in cells[first]:
                 self._refuse_names(cells, begins)
             yield Record(begins, self._with_missing(cells or [""], lines.record))
 
