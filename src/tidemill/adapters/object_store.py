@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from tidemill.kit.errors import Invalid, NotFound, TidemillError, TooLarge, Unav
 from tidemill.kit.hashing import sha256_of_file
 from tidemill.kit.own_files import own_folder
 from tidemill.settings.model import ObjectStoreSettings
+
+log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 8 * 2**20
 _MOST_PARTS = 9_000
@@ -113,8 +116,12 @@ class ObjectStore:
         await self._written("put", obstore.put_async(self._backend, key, data))
         await self._settle(key)
 
-    async def get(self, key: str) -> bytes:
-        return bytes(await self._found("get", self._whole(key)))
+    async def get(self, key: str, sha256: str | None = None) -> bytes:
+        """A small object; where ``sha256`` says what was written, raises as `checked_stream` does."""
+        content = bytes(await self._found("get", self._whole(key)))
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise _damaged(key)
+        return content
 
     async def size(self, key: str) -> int:
         meta = await self._found("head", obstore.head_async(self._backend, key))
@@ -189,6 +196,22 @@ class ObjectStore:
                     yield chunk
                 return
 
+    async def checked_stream(self, key: str, sha256: str) -> AsyncIterator[bytes]:
+        """As `stream`, of an object whose content is known: its last piece comes only if it is what was written.
+
+        Raises Unavailable (``object_damaged``) otherwise.
+        """
+        digest, held = hashlib.sha256(), b""
+        async for piece in self.stream(key):
+            digest.update(piece)
+            if held:
+                yield held
+            held = piece
+        if digest.hexdigest() != sha256:
+            raise _damaged(key)
+        if held:
+            yield held
+
     async def sha256(self, key: str) -> str:
         """Of what lies there, read to its end in bounded memory."""
         digest = hashlib.sha256()
@@ -255,13 +278,15 @@ class ObjectStore:
         sha256 = await asyncio.to_thread(sha256_of_file, path)
         return StoredObject(key, sha256, path.stat().st_size)
 
-    async def download(self, key: str, path: Path) -> None:
-        """Write an object to a local file; the file appears only when it is whole."""
+    async def download(self, key: str, path: Path, sha256: str | None = None) -> None:
+        """Write an object to a local file; the file appears only when it is whole and, where ``sha256`` says what was
+        written, unchanged. Raises as `checked_stream` does.
+        """
         part = path.with_name(path.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as out:
-                async for chunk in self.stream(key):
+                async for chunk in self.stream(key) if sha256 is None else self.checked_stream(key, sha256):
                     await asyncio.to_thread(out.write, chunk)
             part.replace(path)
         finally:
@@ -356,6 +381,20 @@ def _sync(root: Path, file: Path) -> None:
             os.close(descriptor)
         if path == root:
             return
+
+
+def named_sha256(key: str) -> str:
+    """Of the content that ``key`` names, such as ``holdouts/<sha256>.parquet``."""
+    return key.rpartition("/")[2].partition(".")[0]
+
+
+def _damaged(key: str) -> Unavailable:
+    log.error("An object is not what was written", extra={"child": key})
+    return Unavailable(
+        "object_damaged",
+        f"The object {key} is not what was written to the store. Bring it back from a backup; `tidemill admin "
+        "check-store --read` looks at all others.",
+    )
 
 
 def _part_bytes(size_bytes: int) -> int:

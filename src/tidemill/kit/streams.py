@@ -33,6 +33,19 @@ async def drop_rest(reader: asyncio.StreamReader) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
+async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces, of which the first was asked for: what it raises is raised here, before any answer begins."""
+    first = await anext(pieces, b"")
+
+    async def again() -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        async for piece in pieces:
+            yield piece
+
+    return again()
+
+
 async def pipe_reader(pipe: BinaryIO, limit_bytes: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     """A reader of a pipe of ours, with what closes it; lines have at most ``limit_bytes``.
 

@@ -20,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 from tidemill.adapters.bundles import PackedBundle, bundle_key, pack_bundle
 from tidemill.adapters.object_store import ObjectStore
 from tidemill.evaluation.statistics import Scores
+from tidemill.kit.hashing import sha256_of_file
 from tidemill.training.holdouts import Holdout, positions, write_holdout
 
 ROWS = 600
@@ -98,11 +99,12 @@ async def upload(store: ObjectStore, trained: Trained, folder: Path, name: str) 
     """Put bundle and holdout into the store; gives what a registration says about them."""
     bundle, holdout = trained.save(folder, name)
     await store.upload(bundle_key(bundle.sha256), bundle.path)
-    await store.upload(f"holdouts/{name}.parquet", holdout)
+    holdout_key = f"holdouts/{sha256_of_file(holdout)}.parquet"
+    await store.upload(holdout_key, holdout)
     return {
         "bundle_sha256": bundle.sha256,
         "bundle_size_bytes": bundle.size_bytes,
-        "holdout_key": f"holdouts/{name}.parquet",
+        "holdout_key": holdout_key,
         "signature": trained.signature,
         "classes": list(CLASSES),
     }

@@ -16,6 +16,7 @@ from tidemill.features.monitoring import service as monitoring
 from tidemill.features.monitoring.service import ReportOrder
 from tidemill.kit import ids
 from tidemill.kit.clock import earlier, utc_now
+from tidemill.kit.hashing import sha256_of_bytes
 from tidemill.schemas.monitoring import (
     PredictionDistribution,
     ReportContent,
@@ -173,15 +174,16 @@ async def _training(control: httpx.AsyncClient, models: Models, scenario: Scenar
     answer = await control.post("/api/v1/training-runs", json=wanted)
     assert answer.status_code == 202, answer.text
     run, experiment = answer.json()["run_id"], answer.json()["name"]
-    for key in ("runs/report.json", "runs/roc.png"):
+    report, figure = (f"{folder}/{sha256_of_bytes(b'{}')}" for folder in ("reports", "figures"))
+    for key in (report, figure):
         await models.store.put(key, b"{}")
     result = {
         "task": "multiclass", "metric": "log_loss", "candidate": "linear", "trials": 1, "mlflow_run_id": None,
         "metrics": {"log_loss": {"value": 0.5, "low": 0.4, "high": 0.6}}, "target": "town", "classes": ["Bonn", "Ulm"],
         "signature": {"inputs": [], "outputs": [], "params": []}, "warnings": [], "mlflow_model_uri": None,
     }  # fmt: skip
-    figures = [{"name": "roc.png", "key": "runs/roc.png", "size_bytes": 2}]
-    found = experiments.Found(result, "0" * 64, 1, "holdouts/none", "runs/report.json", figures)
+    figures = [{"name": "roc.png", "key": figure, "size_bytes": 2}]
+    found = experiments.Found(result, "0" * 64, 1, "holdouts/none", report, figures)
     async with transaction(models.sessions) as session:
         await experiments.finish(session, run, found)
     scenario.add("training_runs_create", body=wanted)

@@ -30,6 +30,7 @@ from tidemill.kit import ids
 from tidemill.kit.disk_room import within_disk_room
 from tidemill.kit.errors import Invalid, NotFound, Problem
 from tidemill.kit.names import NAME_PATTERN
+from tidemill.kit.streams import begun
 from tidemill.schemas import datasets as wire
 from tidemill.schemas.base import IN_DIGITS
 from tidemill.schemas.page import Page, PageQuery, encode_token
@@ -217,15 +218,17 @@ async def download_part(
 async def _download(
     store: ObjectStore, stored: StoredObject, downloader: Standing, filename: str, media_type: str
 ) -> StreamingResponse:
-    """The size is asked first, so that a missing object is an error and not a broken answer."""
+    """The size and the first piece are asked first, so that a missing or small damaged object is an error and not a
+    broken answer; a large damaged one breaks off before its end."""
     size_bytes = await store.size(stored.key)
+    pieces = await begun(store.checked_stream(stored.key, stored.sha256))
     ascii_name = re.sub(r"[^A-Za-z0-9._-]", "_", filename)
     headers = {
         "Content-Length": str(size_bytes),
         "ETag": f'"{stored.sha256}"',
         "Content-Disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(filename, safe='')}",
     }
-    return StreamingResponse(downloader.holding(store.stream(stored.key)), headers=headers, media_type=media_type)
+    return StreamingResponse(downloader.holding(pieces), headers=headers, media_type=media_type)
 
 
 @router.delete("/{name}/versions/{number}", operation_id="datasets_versions_delete", status_code=204)

@@ -223,12 +223,15 @@ async def newest_keys(session: AsyncSession, limit: int) -> list[str]:
 
 
 async def download_parts(store: ObjectStore, version: DatasetVersion, directory: Path) -> list[Path]:
-    """The version's Parquet files in ``directory``, in the order of the rows; those that lie there stay."""
+    """The version's Parquet files in ``directory``, in the order of the rows; those that lie there stay.
+
+    Raises Unavailable for one that is not as it was written.
+    """
     paths = []
     for index, part in enumerate(version.parts):
         path = directory / f"part-{index:05d}.parquet"
         if not path.exists():
-            await store.download(str(part["key"]), path)
+            await store.download(str(part["key"]), path, str(part["sha256"]))
         paths.append(path)
     return paths
 

@@ -63,7 +63,7 @@ async def _normalise(
     raw = folder / "raw"
     if not raw.exists():
         await ctx.progress(Progress("fetching"))
-        await ctx.services.store.download(raw_key(version.sha256), raw)
+        await ctx.services.store.download(raw_key(version.sha256), raw, version.sha256)
     for earlier in folder.glob(f"{_PARTS}*"):
         await asyncio.to_thread(remove_tree, earlier)
     output = Path(tempfile.mkdtemp(prefix=_PARTS, dir=folder))  # a new one, whatever of an earlier one would not go

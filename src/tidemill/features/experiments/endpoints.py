@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from tidemill.adapters.object_store import named_sha256
 from tidemill.auth.principal import Principal
 from tidemill.auth.scopes import Scope
 from tidemill.db.engine import transaction
@@ -61,7 +62,8 @@ async def get(run_id: str, sessions: SessionsDep, store: StoreDep, _principal: R
     """One run with its report: leaderboard of candidates, metrics, warnings, the figures' data."""
     async with transaction(sessions) as session:
         run, job = await service.get_run(session, run_id)
-    report = json.loads(await store.get(run.report_key)) if run.report_key else None
+    key = run.report_key
+    report = json.loads(await store.get(key, named_sha256(key))) if key else None
     extra = {"report": report, "figures": run.figures or []}
     if job is not None:
         extra |= {"progress": job.progress, "error": job.error}
@@ -83,7 +85,8 @@ async def get_figure(
     key = next((figure["key"] for figure in run.figures or [] if figure["name"] == name), None)
     if key is None:
         raise NotFound("figure_not_found", "The run has no such figure.")
-    return Response(await store.get(key), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    content = await store.get(key, named_sha256(key))
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
 @experiments_router.get("/{name}/leaderboard", operation_id="experiments_get_leaderboard")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.adapters.bundles import bundle_key
+from tidemill.adapters.object_store import named_sha256
 from tidemill.db.tables.registry import ModelVersion
 from tidemill.features.registry import dataset_link
 from tidemill.jobs.definition import WorkerServices
@@ -52,5 +53,5 @@ class Material:
     async def _object(self, key: str) -> Path:
         path = self.folder / key.replace("/", "_")
         if not path.exists():
-            await self.services.store.download(key, path)
+            await self.services.store.download(key, path, named_sha256(key))
         return path
