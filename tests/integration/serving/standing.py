@@ -58,7 +58,7 @@ async def _pushed(control: httpx.AsyncClient, models: Models, name: str, *conten
     """Versions of a dataset, read as their jobs would have read them."""
     part_key = f"parts/{name}.parquet"
     await models.store.put(part_key, b"PAR1")
-    part = {"key": part_key, "sha256": "0" * 64, "size_bytes": 4, "row_count": 2}
+    part = {"key": part_key, "sha256": sha256_of_bytes(b"PAR1"), "size_bytes": 4, "row_count": 2}
     columns = [{"name": column, "type": "string", "nullable": False} for column in ("age", "hours", "town")]
     for content in contents:
         answer = await control.post(f"/api/v1/datasets/{name}/versions", content=content)
